@@ -1,0 +1,377 @@
+//! The configuration: git's own, section `agentvm`, read once.
+//!
+//! It is read with the git command, since only git itself sees `git -c`, `GIT_CONFIG_COUNT` and
+//! conditional includes. A wrong value names its key and the file it stands in.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use crate::error::Error;
+use crate::git::Repo;
+use crate::sanitize;
+
+/// Keys of later versions and of others' scripts: known, so not an error, and without effect here.
+const RESERVED: &[&str] = &["id", "template", "limahome", "credentials", "proxy", "egress"];
+
+/// What else is read in the same call of git: whose identity a workspace gets, and enrolments.
+const PATTERN: &str = r"^(agentvm\..*|user\.(name|email)|remote\.agentvm::.*)$";
+
+/// Where the VM comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderKind {
+    /// A VM of Lima on this machine.
+    Lima,
+    /// Any Linux host that ssh reaches.
+    Ssh,
+}
+
+/// How QEMU runs the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accel {
+    /// KVM where a probe finds it working, else emulation with a warning.
+    Auto,
+    /// KVM, or fail.
+    Kvm,
+    /// Emulation.
+    Tcg,
+}
+
+/// The name of a VM: letters, digits, `-`, `_` and `.`, at most 40 bytes, beginning with a letter
+/// or digit. Lima makes a socket path of it, which must stay short.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct VmName(String);
+
+impl VmName {
+    /// Checks a name.
+    pub fn new(name: &str) -> Result<Self, Error> {
+        let first_is_good = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let all_good = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if first_is_good && all_good && name.len() <= 40 {
+            return Ok(Self(name.to_owned()));
+        }
+        Err(Error::usage(format!(
+            "'{}' is not a VM name: use at most 40 letters, digits, '-', '_' and '.', beginning with a letter or digit",
+            sanitize::text(name)
+        )))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for VmName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// All settings, with defaults filled in.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `agentvm.vm`: the VM's name (agent-vm).
+    pub vm: VmName,
+    /// `agentvm.provider`: lima or ssh.
+    pub provider: ProviderKind,
+    /// `agentvm.sshHost`: the destination of provider ssh, `[USER@]HOST` or a name in `sshConfig`.
+    pub ssh_host: Option<String>,
+    /// `agentvm.sshConfig`: the configuration file that ssh reads instead of the user's.
+    pub ssh_config: Option<PathBuf>,
+    /// `agentvm.cpus`: virtual processors, 1 to 256.
+    pub cpus: Option<u32>,
+    /// `agentvm.memory`: bytes, at least 1 GiB.
+    pub memory: Option<u64>,
+    /// `agentvm.disk`: bytes, at least 4 GiB.
+    pub disk: Option<u64>,
+    /// `agentvm.image`: a disk image, an image directory, or an https URL with a digest.
+    pub image: Option<String>,
+    /// `agentvm.accel`.
+    pub accel: Accel,
+    /// `agentvm.common`: a directory whose files replace those of `common/`.
+    pub common: Option<PathBuf>,
+    /// `agentvm.autoStart`: whether a stopped VM is started by whatever needs it.
+    pub auto_start: Option<bool>,
+    /// `agentvm.fetchLimit`: the most bytes that one fetch may bring (8 GiB).
+    pub fetch_limit: u64,
+    /// `agentvm.id` as it stands in this repository, unchecked.
+    pub id: Option<String>,
+    /// `user.name` and `user.email` as effective here.
+    pub user: (Option<String>, Option<String>),
+    /// The enrolment's refspec (`remote.agentvm::B.push`) by branch.
+    pub enrolled: HashMap<String, String>,
+}
+
+/// What to do with a key that this version does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownKeys {
+    /// `git agent-vm` refuses: it may be a typing error.
+    Refuse,
+    /// The helper goes on: a newer key must never break a fetch.
+    Ignore,
+}
+
+/// The smallest memory that a guest works with, in bytes.
+pub const MIN_MEMORY: u64 = 1 << 30;
+/// The smallest disk that holds the image, in bytes.
+pub const MIN_DISK: u64 = 4 << 30;
+/// The default of `agentvm.fetchLimit`, in bytes.
+const FETCH_LIMIT: u64 = 8 << 30;
+
+impl Config {
+    /// Reads the configuration that is in effect in `repo`, or outside any repository.
+    pub fn load(repo: Option<&Repo>, unknown: UnknownKeys) -> anyhow::Result<Self> {
+        let output = crate::git::config_command(repo)
+            .args(["config", "-z", "--show-origin", "--get-regexp", PATTERN])
+            .output()
+            .map_err(crate::git::program_error)?;
+        // 1 means that no key matched.
+        if !output.exit.success() && output.exit != crate::process::Exit::Code(1) {
+            anyhow::bail!("cannot read git's configuration: {}", output.stderr_tail(3));
+        }
+        Ok(Self::parse(&output.stdout, unknown)?)
+    }
+
+    /// The refspec that makes `git push agentvm::B` push B.
+    #[must_use]
+    pub fn enrolment(&self, branch: &crate::branch::BranchName) -> Option<&str> {
+        self.enrolled.get(branch.as_str()).map(String::as_str)
+    }
+
+    fn defaults() -> Self {
+        Self {
+            vm: VmName("agent-vm".into()),
+            provider: ProviderKind::Lima,
+            ssh_host: None,
+            ssh_config: None,
+            cpus: None,
+            memory: None,
+            disk: None,
+            image: None,
+            accel: Accel::Auto,
+            common: None,
+            auto_start: None,
+            fetch_limit: FETCH_LIMIT,
+            id: None,
+            user: (None, None),
+            enrolled: HashMap::new(),
+        }
+    }
+
+    fn parse(bytes: &[u8], unknown: UnknownKeys) -> Result<Self, Error> {
+        let mut config = Self::defaults();
+        let mut fields = bytes.split(|&byte| byte == 0);
+        while let (Some(origin), Some(entry)) = (fields.next(), fields.next()) {
+            let origin = String::from_utf8_lossy(origin);
+            let entry = String::from_utf8_lossy(entry);
+            // A key without "=" has no value; git reads it as true.
+            let (key, value) = entry.split_once('\n').unwrap_or((&entry, "true"));
+            if let Some(key) = key.strip_prefix("agentvm.") {
+                config.set(key, value, &origin, unknown)?;
+            } else if key == "user.name" {
+                config.user.0 = Some(value.to_owned());
+            } else if key == "user.email" {
+                config.user.1 = Some(value.to_owned());
+            } else if let Some(branch) = enrolled_branch(key) {
+                config.enrolled.insert(branch.to_owned(), value.to_owned());
+            }
+        }
+        Ok(config)
+    }
+
+    fn set(
+        &mut self,
+        key: &str,
+        value: &str,
+        origin: &str,
+        unknown: UnknownKeys,
+    ) -> Result<(), Error> {
+        let outcome: Result<(), String> = match key {
+            "vm" => VmName::new(value).map(|v| self.vm = v).map_err(|error| error.to_string()),
+            "provider" => match value {
+                "lima" => Ok(self.provider = ProviderKind::Lima),
+                "ssh" => Ok(self.provider = ProviderKind::Ssh),
+                _ => Err("it is 'lima' or 'ssh'".into()),
+            },
+            "sshhost" if value.is_empty() || value.starts_with('-') => {
+                Err("it is [USER@]HOST".into())
+            }
+            "sshhost" => Ok(self.ssh_host = Some(value.to_owned())),
+            "sshconfig" => Ok(self.ssh_config = Some(expand_home(value))),
+            "cpus" => parse_cpus(value).map(|v| self.cpus = Some(v)),
+            "memory" => parse_memory(value).map(|v| self.memory = Some(v)),
+            "disk" => parse_disk(value).map(|v| self.disk = Some(v)),
+            "image" => Ok(self.image = Some(value.to_owned())),
+            "accel" => match value {
+                "auto" => Ok(self.accel = Accel::Auto),
+                "kvm" => Ok(self.accel = Accel::Kvm),
+                "tcg" => Ok(self.accel = Accel::Tcg),
+                _ => Err("it is 'auto', 'kvm' or 'tcg'".into()),
+            },
+            "common" => Ok(self.common = Some(expand_home(value))),
+            "autostart" => parse_bool(value).map(|v| self.auto_start = Some(v)),
+            "fetchlimit" => parse_size(value).map(|v| self.fetch_limit = v),
+            "id" => Ok(self.id = Some(value.to_owned())),
+            // Read by commands of later versions; checked here so that a bad value is found today.
+            "mount" => match value {
+                "ro" => Ok(()),
+                _ => parse_bool(value).map(|_| ()),
+            },
+            "keeptrash" | "cacerts" => Ok(()),
+            _ if RESERVED.contains(&key) || unknown == UnknownKeys::Ignore => Ok(()),
+            _ => {
+                return Err(Error::usage(format!(
+                    "unknown key agentvm.{} in {}",
+                    sanitize::text(key),
+                    origin_name(origin)
+                ))
+                .hint("see CONFIGURATION in git agent-vm --help"));
+            }
+        };
+        outcome.map_err(|why| {
+            Error::usage(format!(
+                "agentvm.{key} in {} is '{}': {why}",
+                origin_name(origin),
+                sanitize::text(value)
+            ))
+        })
+    }
+}
+
+fn enrolled_branch(key: &str) -> Option<&str> {
+    key.strip_prefix("remote.agentvm::")?.strip_suffix(".push")
+}
+
+fn origin_name(origin: &str) -> String {
+    let name = origin.strip_prefix("file:").unwrap_or(origin);
+    sanitize::text(name.trim_end_matches(':')).into_owned()
+}
+
+fn expand_home(value: &str) -> PathBuf {
+    match (value.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(value),
+    }
+}
+
+fn parse_bool(value: &str) -> Result<bool, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" | "" => Ok(false),
+        _ => Err("it is 'true' or 'false'".into()),
+    }
+}
+
+/// A number of virtual processors, 1 to 256.
+pub fn parse_cpus(value: &str) -> Result<u32, String> {
+    value
+        .trim()
+        .parse()
+        .ok()
+        .filter(|cpus| (1..=256).contains(cpus))
+        .ok_or_else(|| "it is a number from 1 to 256".into())
+}
+
+/// A size of memory in bytes, at least 1 GiB; see [`parse_size`].
+pub fn parse_memory(value: &str) -> Result<u64, String> {
+    at_least(value, MIN_MEMORY, "1 GiB")
+}
+
+/// A size of a disk in bytes, at least 4 GiB; see [`parse_size`].
+pub fn parse_disk(value: &str) -> Result<u64, String> {
+    at_least(value, MIN_DISK, "4 GiB")
+}
+
+fn at_least(value: &str, least: u64, name: &str) -> Result<u64, String> {
+    parse_size(value).and_then(|bytes| {
+        if bytes < least { Err(format!("the least is {name}")) } else { Ok(bytes) }
+    })
+}
+
+/// A size in bytes: `8GiB`, `8G`, `8g`, `512MiB`, `1.5GiB`, `8GB`; a number without a unit is GiB.
+/// As in Lima, every unit is a power of 1024.
+pub fn parse_size(value: &str) -> Result<u64, String> {
+    let wrong = || "it is a size such as 8GiB or 512MiB (a number alone is GiB)".to_owned();
+    let value = value.trim();
+    let split = value.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(value.len());
+    let (number, unit) = value.split_at(split);
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let power = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "g" | "gb" | "gib" => 30,
+        "m" | "mb" | "mib" => 20,
+        "t" | "tb" | "tib" => 40,
+        "k" | "kb" | "kib" => 10,
+        _ => return Err(wrong()),
+    };
+    let bytes = number * f64::from(2_u32).powi(power);
+    if !(1.0..=1e17).contains(&bytes) {
+        return Err(wrong());
+    }
+    // In range, so neither cut nor negative.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    Ok(bytes as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(entries: &[(&str, &str)]) -> Result<Config, Error> {
+        let mut bytes = Vec::new();
+        for (key, value) in entries {
+            bytes
+                .extend_from_slice(format!("file:/home/u/.gitconfig\0{key}\n{value}\0").as_bytes());
+        }
+        Config::parse(&bytes, UnknownKeys::Refuse)
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("8", 8 << 30),
+            ("8GiB", 8 << 30),
+            ("8g", 8 << 30),
+            ("1.5 GiB", 3 << 29),
+            ("512MiB", 512 << 20),
+            ("1T", 1 << 40),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "x", "-1", "8 apples", "0", "1e9", "NaN", "inf"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bad_value_names_key_file_and_rule() {
+        let error = parse(&[("agentvm.memory", "512MiB")]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "agentvm.memory in /home/u/.gitconfig is '512MiB': the least is 1 GiB"
+        );
+        assert_eq!(error.kind(), crate::error::Kind::Usage);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_the_command_and_ignored_by_the_helper() {
+        let bytes = b"command line:\0agentvm.memroy\n8\0";
+        let error = Config::parse(bytes, UnknownKeys::Refuse).unwrap_err();
+        assert_eq!(error.to_string(), "unknown key agentvm.memroy in command line");
+        assert!(Config::parse(bytes, UnknownKeys::Ignore).is_ok());
+    }
+
+    #[test]
+    fn later_values_win_and_enrolments_are_read() {
+        let config = parse(&[
+            ("agentvm.vm", "one"),
+            ("agentvm.vm", "two"),
+            ("remote.agentvm::fix/a.b.push", "refs/heads/fix/a.b:refs/heads/fix/a.b"),
+            ("remote.agentvm::fix/a.b.skipfetchall", "true"),
+        ])
+        .unwrap();
+        assert_eq!(config.vm.as_str(), "two");
+        assert_eq!(config.enrolled.len(), 1);
+        assert!(config.enrolled.contains_key("fix/a.b"));
+    }
+}

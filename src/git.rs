@@ -1,0 +1,328 @@
+//! The host's git: the only caller of the git command, and reading refs through gix.
+//!
+//! Knows repositories on this machine; knows nothing of ssh or the VM.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::branch::BranchName;
+use crate::error::Error;
+use crate::process::{Cmd, Output, ProcessError};
+
+/// A git command that only reads or writes a little and still runs after this time hangs.
+const SHORT: Duration = Duration::from_secs(120);
+
+/// The hex id of an object, 40 (SHA-1) or 64 (SHA-256) lower-case digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub struct ObjectId(String);
+
+impl ObjectId {
+    /// Checks the digits.
+    #[must_use]
+    pub fn new(hex: &str) -> Option<Self> {
+        let good = matches!(hex.len(), 40 | 64)
+            && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        good.then(|| Self(hex.to_owned()))
+    }
+
+    /// The digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first ten digits, for people.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.0[..10]
+    }
+
+    /// Whether this is the id that stands for "no object".
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        self.0.bytes().all(|byte| byte == b'0')
+    }
+}
+
+impl std::fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A repository on this machine.
+#[derive(Debug, Clone)]
+pub struct Repo {
+    git_dir: PathBuf,
+    common_dir: PathBuf,
+    work_dir: Option<PathBuf>,
+    object_format: &'static str,
+    gix: gix::ThreadSafeRepository,
+}
+
+impl Repo {
+    /// The repository that git would use here: `GIT_DIR`, or the one around the current directory.
+    /// `None` if there is none.
+    pub fn discover() -> anyhow::Result<Option<Self>> {
+        // A current directory that was deleted belongs to no repository.
+        if std::env::var_os("GIT_DIR").is_none() && std::env::current_dir().is_err() {
+            return Ok(None);
+        }
+        let found = match gix::ThreadSafeRepository::discover_with_environment_overrides(".") {
+            Ok(found) => found,
+            Err(error) => {
+                // git itself tells "there is none" from "there is one that cannot be used".
+                let output = with_user_config(Cmd::new("git"))
+                    .env_inherit("GIT_DIR")
+                    .args(["rev-parse", "--git-dir"])
+                    .time_limit(SHORT)
+                    .output()
+                    .map_err(program_error)?;
+                let said = output.stderr_tail(3);
+                if said.contains("not a git repository") {
+                    return Ok(None);
+                }
+                let why = if output.exit.success() { error.to_string() } else { said };
+                anyhow::bail!("cannot open the repository: {why}");
+            }
+        };
+        let local = found.to_thread_local();
+        let canonical = |path: &Path| {
+            fs_err::canonicalize(path).context("cannot resolve the repository's directory")
+        };
+        Ok(Some(Self {
+            git_dir: canonical(local.git_dir())?,
+            common_dir: canonical(local.common_dir())?,
+            work_dir: local.workdir().map(canonical).transpose()?,
+            object_format: match local.object_hash() {
+                gix::hash::Kind::Sha1 => "sha1",
+                _ => "sha256",
+            },
+            gix: found,
+        }))
+    }
+
+    /// [`Repo::discover`], where a repository is needed.
+    pub fn required() -> anyhow::Result<Self> {
+        Self::discover()?.ok_or_else(|| {
+            Error::failed("not in a git repository")
+                .hint("change to the repository whose branch you mean, or use git -C DIR")
+                .into()
+        })
+    }
+
+    /// The git directory of this worktree, absolute.
+    #[must_use]
+    pub fn git_dir(&self) -> &Path {
+        &self.git_dir
+    }
+
+    /// The directory that all worktrees share, absolute; it identifies the repository.
+    #[must_use]
+    pub fn common_dir(&self) -> &Path {
+        &self.common_dir
+    }
+
+    /// The top of the working tree, if there is one.
+    #[must_use]
+    pub fn work_dir(&self) -> Option<&Path> {
+        self.work_dir.as_deref()
+    }
+
+    /// `sha1` or `sha256`.
+    #[must_use]
+    pub fn object_format(&self) -> &'static str {
+        self.object_format
+    }
+
+    /// The name that workspaces of this repository begin with: the directory that holds `.git`, or
+    /// a bare repository's own name without `.git`.
+    #[must_use]
+    pub fn base_name(&self) -> String {
+        let dir = &self.common_dir;
+        let named = match dir.file_name() {
+            Some(name) if name == ".git" => dir.parent().and_then(Path::file_name),
+            name => name,
+        };
+        let name = named.unwrap_or_default().to_string_lossy().into_owned();
+        name.strip_suffix(".git").filter(|rest| !rest.is_empty()).unwrap_or(&name).to_owned()
+    }
+
+    /// A git command in this repository, with the user's configuration (`git -c` included).
+    #[must_use]
+    pub fn git(&self) -> Cmd {
+        let dir = self.work_dir.as_deref().unwrap_or(&self.common_dir);
+        with_user_config(Cmd::new("git")).current_dir(dir).env("GIT_DIR", &self.git_dir)
+    }
+
+    /// Runs a git command that must succeed and gives its output without the last line end.
+    pub fn run(&self, args: &[&str]) -> anyhow::Result<String> {
+        let output = self.output(args)?;
+        if !output.exit.success() {
+            anyhow::bail!("git {} failed: {}", args.join(" "), output.stderr_tail(5));
+        }
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        while text.ends_with('\n') {
+            text.pop();
+        }
+        Ok(text)
+    }
+
+    /// Runs a short git command and gives all that it left.
+    pub fn output(&self, args: &[&str]) -> anyhow::Result<Output> {
+        self.git().args(args).time_limit(SHORT).output().map_err(program_error)
+    }
+
+    /// The branch that HEAD names, born or not; `None` if HEAD is detached.
+    pub fn head_branch(&self) -> anyhow::Result<Option<BranchName>> {
+        let name = match self.gix.to_thread_local().head_name() {
+            Ok(name) => name.map(|name| name.as_bstr().to_string()),
+            // gix cannot read every ref storage (reftable); git can.
+            Err(_) => {
+                let output = self.output(&["symbolic-ref", "-q", "HEAD"])?;
+                output
+                    .exit
+                    .success()
+                    .then(|| String::from_utf8_lossy(output.stdout.trim_ascii_end()).into_owned())
+            }
+        };
+        // A reftable repository holds this placeholder in its HEAD file.
+        let name = match name.as_deref() {
+            Some("refs/heads/.invalid") => Some(self.run(&["symbolic-ref", "-q", "HEAD"])?),
+            _ => name,
+        };
+        Ok(name.as_deref().and_then(BranchName::from_full_ref))
+    }
+
+    /// The commit that a full ref name points to, `None` if there is no such ref.
+    pub fn ref_tip(&self, full_name: &str) -> anyhow::Result<Option<ObjectId>> {
+        let output =
+            self.output(&["rev-parse", "--verify", "-q", "--end-of-options", full_name])?;
+        if !output.exit.success() {
+            return Ok(None);
+        }
+        let hex = String::from_utf8_lossy(output.stdout.trim_ascii()).into_owned();
+        Ok(ObjectId::new(&hex))
+    }
+
+    /// The tip of a local branch.
+    pub fn branch_tip(&self, branch: &BranchName) -> anyhow::Result<Option<ObjectId>> {
+        self.ref_tip(&branch.full_ref())
+    }
+
+    /// The worktree in which a branch is checked out, if any.
+    pub fn checked_out_at(&self, branch: &BranchName) -> anyhow::Result<Option<PathBuf>> {
+        if self.head_branch()?.as_ref() == Some(branch)
+            && let Some(dir) = &self.work_dir
+        {
+            return Ok(Some(dir.clone()));
+        }
+        let full = branch.full_ref();
+        let path = self.run(&["for-each-ref", "--format=%(worktreepath)", "--", &full])?;
+        Ok(path.lines().next().filter(|line| !line.is_empty()).map(PathBuf::from))
+    }
+
+    /// Sets a key in the configuration that all worktrees share.
+    pub fn set_config(&self, key: &str, value: &str) -> anyhow::Result<()> {
+        self.run(&["config", "--local", key, value])
+            .map(|_| ())
+            .with_context(|| format!("cannot set {key} in {}", self.common_dir.display()))
+    }
+
+    /// Makes `git push agentvm::B` push B from wherever it is typed, and keeps `git fetch --all`
+    /// away from the VM. Never adds a fetch refspec: it would break `git pull agentvm::B`.
+    pub fn enrol(&self, branch: &BranchName) -> anyhow::Result<()> {
+        let full = branch.full_ref();
+        self.set_config(&format!("remote.agentvm::{branch}.push"), &format!("{full}:{full}"))?;
+        self.set_config(&format!("remote.agentvm::{branch}.skipFetchAll"), "true")
+    }
+
+    /// Which of these objects this repository holds, in any state.
+    pub fn existing(&self, ids: &[ObjectId]) -> anyhow::Result<Vec<bool>> {
+        let input: String = ids.iter().map(|id| format!("{id}\n")).collect();
+        let output = self
+            .git()
+            .args(["cat-file", "--batch-check=%(objecttype)", "--buffer"])
+            .env("GIT_NO_LAZY_FETCH", "1")
+            .stdin_bytes(input)
+            .time_limit(SHORT)
+            .output()
+            .map_err(program_error)?;
+        let lines: Vec<bool> = output
+            .stdout
+            .split(|&byte| byte == b'\n')
+            .take(ids.len())
+            .map(|line| !line.is_empty() && !line.ends_with(b" missing"))
+            .collect();
+        anyhow::ensure!(lines.len() == ids.len(), "git cat-file: {}", output.stderr_tail(3));
+        Ok(lines)
+    }
+
+    /// Which of these commits a ref of this repository keeps. One that merely lies about in the
+    /// object store will be gone after the next `git gc`, so it does not count.
+    pub fn kept(&self, ids: &[ObjectId]) -> anyhow::Result<Vec<bool>> {
+        let existing = self.existing(ids)?;
+        let mut input = String::new();
+        for (id, _) in ids.iter().zip(&existing).filter(|(_, exists)| **exists) {
+            input.push_str(id.as_str());
+            input.push('\n');
+        }
+        let walk = self
+            .git()
+            .args(["rev-list", "--stdin", "--not", "--all"])
+            .stdin_bytes(input)
+            .time_limit(SHORT)
+            .output_cap(256 << 20)
+            .output()
+            .map_err(program_error)?;
+        anyhow::ensure!(walk.exit.success(), "git rev-list: {}", walk.stderr_tail(3));
+        let unkept: std::collections::HashSet<&[u8]> =
+            walk.stdout.split(|&byte| byte == b'\n').collect();
+        Ok(ids
+            .iter()
+            .zip(existing)
+            .map(|(id, exists)| exists && !unkept.contains(id.as_str().as_bytes()))
+            .collect())
+    }
+}
+
+/// A git command for reading configuration, in a repository or outside any.
+#[must_use]
+pub fn config_command(repo: Option<&Repo>) -> Cmd {
+    match repo {
+        Some(repo) => repo.git(),
+        // "/" is no repository, and exists where the current directory was deleted.
+        None => with_user_config(Cmd::new("git")).current_dir("/"),
+    }
+}
+
+/// Explains a git command that could not be run.
+#[must_use]
+pub fn program_error(error: ProcessError) -> anyhow::Error {
+    match error {
+        ProcessError::NotFound(_) => Error::missing_program("the program 'git' was not found")
+            .hint("install git 2.39 or newer")
+            .into(),
+        ProcessError::TimedOut(..) => Error::timed_out(error.to_string()).into(),
+        other => other.into(),
+    }
+}
+
+/// Gives git the configuration that the user set for this one command, and a fixed locale.
+fn with_user_config(cmd: Cmd) -> Cmd {
+    let mut cmd =
+        cmd.env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0").env_inherit("GIT_CONFIG_PARAMETERS");
+    if let Some(count) =
+        std::env::var("GIT_CONFIG_COUNT").ok().and_then(|count| count.parse::<u32>().ok())
+    {
+        cmd = cmd.env_inherit("GIT_CONFIG_COUNT");
+        for index in 0..count.min(10_000) {
+            cmd = cmd
+                .env_inherit(format!("GIT_CONFIG_KEY_{index}"))
+                .env_inherit(format!("GIT_CONFIG_VALUE_{index}"));
+        }
+    }
+    cmd
+}

@@ -1,0 +1,136 @@
+//! What the guest says to people: cleaned line by line on its way to our stderr.
+
+use std::io::{Read, Write as _};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use crate::sanitize;
+
+/// A longer line is cut into several, in bytes.
+const LONGEST_LINE: usize = 4096;
+/// How much is kept for an error message, in bytes.
+const KEPT: usize = 4096;
+
+/// Copies a stream to stderr in the background, made safe. Held back until [`Relay::release`], so
+/// that a failed first try is silent and its words can go into one error message.
+#[derive(Debug)]
+pub struct Relay {
+    thread: Option<JoinHandle<()>>,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    held: bool,
+    kept: String,
+}
+
+impl Relay {
+    /// Starts to read, and holds back what comes.
+    pub fn start(stream: impl Read + Send + 'static) -> Self {
+        Self::spawn(stream, true)
+    }
+
+    /// Starts to copy at once.
+    pub fn start_released(stream: impl Read + Send + 'static) -> Self {
+        Self::spawn(stream, false)
+    }
+
+    fn spawn(mut stream: impl Read + Send + 'static, held: bool) -> Self {
+        let shared = Arc::new(Mutex::new(Shared { held, kept: String::new() }));
+        let ours = Arc::clone(&shared);
+        let thread = std::thread::spawn(move || {
+            let mut cleaner = Cleaner::default();
+            let mut buffer = [0_u8; 8192];
+            while let Ok(count) = stream.read(&mut buffer)
+                && count > 0
+            {
+                emit(&ours, &cleaner.push(&buffer[..count]));
+            }
+            emit(&ours, &cleaner.finish());
+        });
+        Self { thread: Some(thread), shared }
+    }
+
+    /// Shows what was held back, and from now on everything at once.
+    pub fn release(&self) {
+        if let Ok(mut shared) = self.shared.lock()
+            && shared.held
+        {
+            shared.held = false;
+            let kept = std::mem::take(&mut shared.kept);
+            std::io::stderr().write_all(kept.as_bytes()).ok();
+        }
+    }
+
+    /// Waits for the stream's end and gives what was held back, without the last line end.
+    #[must_use]
+    pub fn finish(mut self) -> String {
+        if let Some(thread) = self.thread.take() {
+            // It only reads and prints; a panic there would already have been shown.
+            thread.join().ok();
+        }
+        let kept = self.shared.lock().map(|shared| shared.kept.clone()).unwrap_or_default();
+        kept.trim_end().to_owned()
+    }
+}
+
+fn emit(shared: &Mutex<Shared>, text: &str) {
+    let Ok(mut shared) = shared.lock() else { return };
+    if !shared.held {
+        std::io::stderr().write_all(text.as_bytes()).ok();
+    } else if shared.kept.len() < KEPT {
+        shared.kept.push_str(text);
+    }
+}
+
+/// Splits a stream at `\n` and `\r` (git's progress) and cleans each piece.
+#[derive(Debug, Default)]
+pub struct Cleaner {
+    pending: Vec<u8>,
+}
+
+impl Cleaner {
+    /// Takes bytes, gives what is complete.
+    pub fn push(&mut self, bytes: &[u8]) -> String {
+        let mut out = String::new();
+        for &byte in bytes {
+            if byte == b'\n' || byte == b'\r' {
+                out.push_str(&sanitize::line(&self.pending));
+                out.push(char::from(byte));
+                self.pending.clear();
+            } else {
+                self.pending.push(byte);
+                if self.pending.len() >= LONGEST_LINE {
+                    out.push_str(&sanitize::line(&self.pending));
+                    out.push('\n');
+                    self.pending.clear();
+                }
+            }
+        }
+        out
+    }
+
+    /// What is left at the end, as a line.
+    pub fn finish(&mut self) -> String {
+        if self.pending.is_empty() {
+            return String::new();
+        }
+        let line = sanitize::line(&self.pending).into_owned() + "\n";
+        self.pending.clear();
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_passes_and_escapes_do_not() {
+        let mut cleaner = Cleaner::default();
+        assert_eq!(cleaner.push(b"10%\r20%\rdone\n\x1b[2Jpart"), "10%\r20%\rdone\n");
+        assert_eq!(cleaner.finish(), "\\x1b[2Jpart\n");
+        assert_eq!(cleaner.finish(), "");
+    }
+}

@@ -1,0 +1,341 @@
+//! Everything that happens in the VM: the guest program `guest.sh` and its typed callers.
+//!
+//! The program travels as the ssh command itself, so nothing needs installing and its standard
+//! input stays free for git. See [`wire`] for what it answers.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use crate::error::Error;
+use crate::process::{Cmd, Exit, ProcessError, Running};
+use crate::ssh::{Endpoint, Master, Tty};
+
+pub mod messages;
+pub mod wire;
+
+use wire::{Field, Reader, WireError};
+
+/// The guest program.
+const PROGRAM: &str = include_str!("guest.sh");
+
+// One argument of a program may have 128 KiB on Linux; base64 makes four bytes of three.
+const _: () = assert!(PROGRAM.len() / 3 * 4 <= 90 << 10, "guest.sh is too long to be sent");
+
+/// How long the guest may say nothing before its first answer, and between two of its fields.
+/// An emulated guest that is busy booting takes several seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same where a master connection was there already: one that hangs is left behind sooner.
+const MASTER_PATIENCE: Duration = Duration::from_secs(8);
+
+/// A verb of the guest program with its arguments.
+#[derive(Debug, Clone)]
+pub struct Call {
+    verb: &'static str,
+    args: Vec<Vec<u8>>,
+}
+
+impl Call {
+    /// A call without arguments.
+    #[must_use]
+    pub fn new(verb: &'static str) -> Self {
+        Self { verb, args: Vec::new() }
+    }
+
+    /// Adds an argument: any bytes but NUL.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<[u8]>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// The command line for the login shell, whichever that is: it holds no character that any
+    /// shell gives a meaning to, but for the one pair of quotes.
+    fn command_line(&self, nonce: &str) -> String {
+        let mut line = format!(
+            "exec sh -c 'eval \"$(printf %s \"$0\" | base64 -d)\"' {} {nonce} {}",
+            BASE64.encode(PROGRAM),
+            self.verb
+        );
+        for arg in &self.args {
+            line.push(' ');
+            line.push_str(&encode(arg));
+        }
+        line
+    }
+}
+
+/// An argument as a plain word (`p` in front) where it is one, else in base64 (`b` in front).
+fn encode(arg: &[u8]) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._/:@+,-".contains(byte);
+    match std::str::from_utf8(arg) {
+        Ok(text) if arg.iter().all(plain) => format!("p{text}"),
+        _ => format!("b{}", BASE64.encode(arg)),
+    }
+}
+
+/// The guest program at the end of an ssh connection.
+#[derive(Debug)]
+pub struct Guest {
+    endpoint: Endpoint,
+    describe: String,
+}
+
+impl Guest {
+    /// The guest at `endpoint`; `describe` names it in messages (`VM 'agent-vm'`).
+    #[must_use]
+    pub fn new(endpoint: Endpoint, describe: String) -> Self {
+        Self { endpoint, describe }
+    }
+
+    /// The way there.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Its name in messages.
+    #[must_use]
+    pub fn describe(&self) -> &str {
+        &self.describe
+    }
+
+    /// Starts the guest program and waits for its greeting.
+    ///
+    /// A master connection that hangs or refuses is left behind: one retry on a connection of its
+    /// own.
+    pub fn open(&self, call: &Call) -> anyhow::Result<Session> {
+        let had_master = self.endpoint.has_master();
+        let patience = if had_master { MASTER_PATIENCE } else { PATIENCE };
+        match self.try_open(call, Master::Shared, time_limit(patience)) {
+            Ok(session) => Ok(session),
+            Err(_) if had_master => {
+                self.endpoint.forget_master();
+                self.try_open(call, Master::Never, time_limit(PATIENCE))
+                    .map_err(|error| self.explain(error))
+            }
+            Err(error) => Err(self.explain(error)),
+        }
+    }
+
+    /// Runs a verb that only answers, and gives its fields. `input` goes to its standard input.
+    pub fn ask(&self, call: &Call, input: &[u8]) -> anyhow::Result<Vec<Field>> {
+        let mut session = self.open(call)?;
+        session.send(input)?;
+        session.fields()
+    }
+
+    fn try_open(
+        &self,
+        call: &Call,
+        master: Master,
+        patience: Duration,
+    ) -> Result<Session, OpenError> {
+        let nonce = crate::identity::RepoId::random().map_err(OpenError::Other)?;
+        let line = call.command_line(nonce.as_str());
+        let mut ssh = self.endpoint.command(&line, Tty::No, master).spawn()?;
+        let messages = ssh.stderr().map(messages::Relay::start);
+        let Some(stdout) = ssh.stdout() else { return Err(OpenError::Other(lost_pipe())) };
+        let mut reader = Reader::new(stdout, patience);
+        match reader.greeting(nonce.as_str()) {
+            Ok(()) => {
+                reader.set_patience(time_limit(PATIENCE));
+                let stdin = ssh.stdin();
+                Ok(Session { ssh, stdin, reader, messages, describe: self.describe.clone() })
+            }
+            Err(error) => {
+                ssh.kill();
+                let said = messages.map(messages::Relay::finish).unwrap_or_default();
+                Err(OpenError::NoGreeting(error, said))
+            }
+        }
+    }
+
+    fn explain(&self, error: OpenError) -> anyhow::Error {
+        let describe = &self.describe;
+        match error {
+            OpenError::Process(ProcessError::NotFound(_)) => {
+                Error::missing_program("the program 'ssh' was not found")
+                    .hint(
+                        "install OpenSSH's client (on Debian: sudo apt-get install openssh-client)",
+                    )
+                    .into()
+            }
+            OpenError::Process(error) => error.into(),
+            OpenError::Other(error) => error,
+            OpenError::NoGreeting(WireError::TimedOut(limit), said) => Error::timed_out(format!(
+                "cannot reach the {describe}: no answer in {} s{}",
+                limit.as_secs(),
+                after_colon(&said)
+            ))
+            .hint("git agent-vm status shows what the VM is doing")
+            .into(),
+            OpenError::NoGreeting(WireError::Ended, said) if said.is_empty() => {
+                Error::failed(format!("cannot reach the {describe}: ssh ended without a word"))
+                    .hint("git agent-vm status shows what the VM is doing")
+                    .into()
+            }
+            OpenError::NoGreeting(WireError::Ended, said) => {
+                Error::failed(format!("cannot reach the {describe}{}", after_colon(&said)))
+                    .hint("git agent-vm status shows what the VM is doing")
+                    .into()
+            }
+            OpenError::NoGreeting(error, _) => {
+                Error::failed(format!("cannot talk to the {describe}: {error}"))
+                    .hint("look at what the login shell's start-up files print there")
+                    .into()
+            }
+        }
+    }
+}
+
+fn after_colon(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(": {}", said.replace('\n', "; ")) }
+}
+
+fn lost_pipe() -> anyhow::Error {
+    anyhow::anyhow!("a pipe to ssh is missing")
+}
+
+/// A limit of time, or what `GIT_AGENT_VM_TIME_LIMIT` (seconds) allows at most.
+#[must_use]
+pub fn time_limit(normal: Duration) -> Duration {
+    std::env::var("GIT_AGENT_VM_TIME_LIMIT")
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .map_or(normal, |seconds: u64| Duration::from_secs(seconds.max(1)).min(normal))
+}
+
+#[derive(Debug)]
+enum OpenError {
+    Process(ProcessError),
+    NoGreeting(WireError, String),
+    Other(anyhow::Error),
+}
+
+impl From<ProcessError> for OpenError {
+    fn from(error: ProcessError) -> Self {
+        Self::Process(error)
+    }
+}
+
+/// One ssh session with the guest program.
+#[derive(Debug)]
+pub struct Session {
+    ssh: Running,
+    stdin: Option<std::process::ChildStdin>,
+    reader: Reader,
+    messages: Option<messages::Relay>,
+    describe: String,
+}
+
+impl Session {
+    /// The next field. `end=ok` ends the fields and is `None`; `fail=…` becomes an error.
+    pub fn field(&mut self) -> anyhow::Result<Option<Field>> {
+        let field = self.reader.field().map_err(|error| self.broken(&error))?;
+        match field.key.as_str() {
+            "end" => Ok(None),
+            "fail" => Err(self.refusal(&field)),
+            _ => Ok(Some(field)),
+        }
+    }
+
+    /// All fields up to the end.
+    pub fn fields(&mut self) -> anyhow::Result<Vec<Field>> {
+        let mut fields = Vec::new();
+        while let Some(field) = self.field()? {
+            fields.push(field);
+        }
+        Ok(fields)
+    }
+
+    /// Sends bytes to the guest program and closes its standard input.
+    pub fn send(&mut self, input: &[u8]) -> anyhow::Result<()> {
+        if let Some(mut stdin) = self.stdin.take()
+            && let Err(error) = std::io::Write::write_all(&mut stdin, input)
+            && error.kind() != std::io::ErrorKind::BrokenPipe
+        {
+            return Err(
+                anyhow::Error::new(error).context(format!("cannot talk to the {}", self.describe))
+            );
+        }
+        Ok(())
+    }
+
+    /// The session's parts, to run git's own protocol over it.
+    #[must_use]
+    pub fn into_parts(self) -> Parts {
+        Parts { ssh: self.ssh, stdin: self.stdin, reader: self.reader, messages: self.messages }
+    }
+
+    fn broken(&mut self, error: &WireError) -> anyhow::Error {
+        self.ssh.kill();
+        let said = self.messages.take().map(messages::Relay::finish).unwrap_or_default();
+        let message = format!("lost the {}: {error}{}", self.describe, after_colon(&said));
+        match error {
+            WireError::TimedOut(_) => Error::timed_out(message).into(),
+            _ => Error::failed(message).into(),
+        }
+    }
+
+    /// `fail=CODE TEXT`, said by the guest program: the code gives the kind. The text is the
+    /// guest's word and is cleaned when shown.
+    fn refusal(&mut self, field: &Field) -> anyhow::Error {
+        let text = field.value.to_string();
+        let (code, text) = text.split_once(' ').unwrap_or(("failed", &text));
+        let text = text.replace("\\n", "\n");
+        match code {
+            "lose" => Error::would_lose_work(text),
+            "absent" => Error::not_found(text),
+            "program" => Error::missing_program(text),
+            _ => Error::failed(text),
+        }
+        .into()
+    }
+}
+
+/// What a session is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The ssh process; dropping it ends the session.
+    pub ssh: Running,
+    /// To the guest.
+    pub stdin: Option<std::process::ChildStdin>,
+    /// From the guest, with what was read ahead.
+    pub reader: Reader,
+    /// What the guest and ssh say besides, cleaned, to our stderr.
+    pub messages: Option<messages::Relay>,
+}
+
+/// A command for a workspace or `~/workspace`, on the user's own terminal; see `guest.sh`, `run`.
+#[must_use]
+pub fn run_command(endpoint: &Endpoint, call: &Call, tty: Tty) -> Cmd {
+    // The nonce is not used: nothing of the output is read by us.
+    endpoint.command(&call.command_line("-"), tty, Master::Shared)
+}
+
+/// How a command in the guest ended: 125 where ssh itself failed or its end was not learned.
+#[must_use]
+pub fn exit_code(exit: Exit) -> u8 {
+    match exit {
+        Exit::Code(255) => 125,
+        other => other.shell_code(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_words_in_every_shell() {
+        assert_eq!(encode(b"feature/a.b"), "pfeature/a.b");
+        assert_eq!(encode(b""), "p");
+        for arg in ["a b", "$(x)", "'", "ä", "~", "=x", "{a,b}", "!!", "\n"] {
+            let word = encode(arg.as_bytes());
+            assert!(word.starts_with('b'), "{arg:?}");
+            assert!(word.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b)));
+        }
+    }
+}

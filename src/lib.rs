@@ -1,0 +1,21 @@
+//! git-agent-vm: a branch gets its own repository inside one VM, where a coding agent may do as it
+//! likes, and the host reaches it with ordinary git.
+//!
+//! `ARCHITECTURE.md` is the map. The way of a push: `git-remote-agentvm/main.rs`,
+//! [`remote::protocol`], [`remote::session`], `guest/guest.sh`.
+
+pub mod branch;
+pub mod cli;
+pub mod config;
+pub mod error;
+pub mod git;
+pub mod guest;
+pub mod identity;
+pub mod process;
+pub mod remote;
+pub mod sanitize;
+pub mod ssh;
+pub mod state;
+pub mod ui;
+pub mod vm;
+pub mod workspace;

@@ -1,0 +1,3 @@
+//! The remote helper: git's protocol on one side, one ssh session on the other.
+
+pub mod url;

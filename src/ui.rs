@@ -1,0 +1,141 @@
+//! What a user sees besides data: messages in git's style, progress, colour.
+//!
+//! People on stderr, data on stdout. Everything here cleans what it prints.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::sanitize;
+
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Silences progress, notes and hints; errors and warnings stay.
+pub fn set_quiet(quiet: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
+/// Whether `-q` was given.
+#[must_use]
+pub fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// `error: …`, each line of the message cleaned and prefixed.
+pub fn error(message: &str) {
+    labelled("error", "\x1b[1;31m", message);
+}
+
+/// `warning: …`
+pub fn warning(message: &str) {
+    labelled("warning", "\x1b[1;33m", message);
+}
+
+/// `hint: …`, unless quiet.
+pub fn hint(message: &str) {
+    if !is_quiet() {
+        labelled("hint", "\x1b[33m", message);
+    }
+}
+
+/// A plain line on stderr about what was done, unless quiet.
+pub fn note(message: &str) {
+    if !is_quiet() {
+        print_line(&sanitize::text(message));
+    }
+}
+
+fn labelled(label: &str, colour: &str, message: &str) {
+    for text in message.lines() {
+        print_line(&format!("{colour}{label}:\x1b[0m {}", sanitize::text(text)));
+    }
+}
+
+/// Prints to stderr; anstream takes colour away where it is not wanted (`NO_COLOR`, no terminal).
+fn print_line(text: &str) {
+    // Nobody is left to tell where stderr is closed.
+    writeln!(anstream::stderr(), "{text}").ok();
+}
+
+/// Prints data to stdout. A closed pipe (`| head`) ends the program quietly, as for other tools.
+pub fn data(text: &str) {
+    let mut stdout = anstream::stdout();
+    if stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err() {
+        std::process::exit(141);
+    }
+}
+
+/// Progress of one piece of work: a line with a spinner and the time on a terminal, plain lines
+/// elsewhere, nothing when quiet. Ends when dropped.
+#[derive(Debug)]
+pub struct Progress {
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// Says what is being waited for.
+    #[must_use]
+    pub fn start(what: &str) -> Self {
+        let what = sanitize::text(what);
+        if is_quiet() {
+            return Self { bar: None };
+        }
+        if !std::io::stderr().is_terminal() {
+            print_line(&what);
+            return Self { bar: None };
+        }
+        let bar = ProgressBar::new_spinner();
+        let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        bar.set_style(style);
+        bar.set_message(what.into_owned());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Self { bar: Some(bar) }
+    }
+
+    /// Says what is being waited for now.
+    pub fn update(&self, what: &str) {
+        let what = sanitize::text(what);
+        match &self.bar {
+            Some(bar) => bar.set_message(what.into_owned()),
+            None if !is_quiet() => print_line(&what),
+            None => {}
+        }
+    }
+
+    /// Runs something that prints to stderr itself without the spinner in between.
+    pub fn suspend<T>(&self, action: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(action),
+            None => action(),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Whether a person can be asked or told something: `/dev/tty` can be opened. Editors and cron
+/// have none.
+#[must_use]
+pub fn has_terminal() -> bool {
+    std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty").is_ok()
+}
+
+/// A size for people: `1.5 GiB`.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    indicatif::BinaryBytes(bytes).to_string()
+}
+
+/// When messages are coloured (`--color`). `NO_COLOR` and `CLICOLOR_FORCE` count where it is auto.
+pub fn set_colour(choice: anstream::ColorChoice) {
+    choice.write_global();
+}

@@ -1,0 +1,98 @@
+//! Provider `ssh`: any Linux host that ssh reaches serves as the VM.
+//!
+//! There is no lifecycle here: the host is run by others. The tests use it too, with an sshd on
+//! the loopback.
+
+use std::os::unix::ffi::OsStrExt as _;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::ssh::Endpoint;
+use crate::state;
+use crate::vm::{Provider, Resources, State, Status};
+
+/// A host named by `agentvm.sshHost`.
+#[derive(Debug)]
+pub struct SshHost {
+    endpoint: Endpoint,
+}
+
+impl SshHost {
+    /// The host that the configuration names.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let host = config.ssh_host.clone().ok_or_else(|| {
+            Error::usage("agentvm.provider is 'ssh', but agentvm.sshHost is not set")
+                .hint("git config --global agentvm.sshHost USER@HOST")
+        })?;
+        let file = config.ssh_config.as_ref().map(std::path::absolute).transpose()?;
+        if let Some(file) = file.as_ref().filter(|file| !file.is_file()) {
+            return Err(Error::usage(format!(
+                "agentvm.sshConfig: there is no file {}",
+                file.display()
+            ))
+            .into());
+        }
+        // Another host or configuration is another connection: its master must not be shared.
+        let mut digest = Sha256::new_with_prefix(host.as_bytes());
+        digest.update(b"\0");
+        digest.update(file.as_deref().map(|file| file.as_os_str().as_bytes()).unwrap_or_default());
+        let name: String =
+            digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let dir = state::private_dir(&state::root()?.join("ssh").join(name))?;
+        let endpoint = Endpoint {
+            dir,
+            destination: host,
+            port: None,
+            identity: None,
+            pinned: None,
+            config: file,
+        };
+        Ok(Self { endpoint })
+    }
+
+    fn refuse(&self, what: &str) -> anyhow::Error {
+        Error::failed(format!(
+            "cannot {what} {}: with agentvm.provider=ssh the host is run by others",
+            self.describe()
+        ))
+        .hint(format!("log in there to {what} it, or unset agentvm.provider to use a VM of Lima"))
+        .into()
+    }
+}
+
+impl Provider for SshHost {
+    fn describe(&self) -> String {
+        format!("host '{}'", crate::sanitize::text(&self.endpoint.destination))
+    }
+
+    /// Always running: whether it answers is learned by the session that needs it, and said there.
+    fn status(&self) -> anyhow::Result<Status> {
+        Ok(Status { state: State::Running, cpus: None, memory: None, disk: None })
+    }
+
+    fn create(&self, _resources: Resources) -> anyhow::Result<()> {
+        Err(self.refuse("make"))
+    }
+
+    fn start(&self) -> anyhow::Result<()> {
+        Err(self.refuse("start"))
+    }
+
+    fn stop(&self) -> anyhow::Result<()> {
+        Err(self.refuse("stop"))
+    }
+
+    fn delete(&self) -> anyhow::Result<()> {
+        Err(self.refuse("destroy"))
+    }
+
+    fn endpoint(&self) -> anyhow::Result<Option<Endpoint>> {
+        Ok(Some(self.endpoint.clone()))
+    }
+
+    fn stopped_on_purpose(&self) -> bool {
+        false
+    }
+}
