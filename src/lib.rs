@@ -4,6 +4,7 @@
 //! `ARCHITECTURE.md` is the map. The way of a push: `git-remote-agentvm/main.rs`,
 //! [`remote::protocol`], [`remote::session`], `guest/guest.sh`.
 
+pub mod access;
 pub mod branch;
 pub mod cli;
 pub mod config;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
 use crate::process::{Cmd, Exit, ProcessError, Running};
@@ -21,7 +22,8 @@ use wire::{Field, Reader, WireError};
 const PROGRAM: &str = include_str!("guest.sh");
 
 // One argument of a program may have 128 KiB on Linux; base64 makes four bytes of three.
-const _: () = assert!(PROGRAM.len() / 3 * 4 <= 90 << 10, "guest.sh is too long to be sent");
+const _: () =
+    assert!(PROGRAM.len() / 3 * 4 <= 90 << 10, "the guest program is too long to be sent");
 
 /// How long the guest may say nothing before its first answer, and between two of its fields.
 /// An emulated guest that is busy booting takes several seconds.
@@ -53,9 +55,12 @@ impl Call {
     /// The command line for the login shell, whichever that is: it holds no character that any
     /// shell gives a meaning to, but for the one pair of quotes.
     fn command_line(&self, nonce: &str) -> String {
+        let hash: String =
+            Sha256::digest(PROGRAM).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         let mut line = format!(
-            "exec sh -c 'eval \"$(printf %s \"$0\" | base64 -d)\"' {} {nonce} {}",
+            "exec sh -c 'eval \"$(printf %s \"$0\" | base64 -d)\"' {} {nonce} {hash} {} {}",
             BASE64.encode(PROGRAM),
+            now(),
             self.verb
         );
         for arg in &self.args {
@@ -64,6 +69,16 @@ impl Call {
         }
         line
     }
+}
+
+/// The host's time in seconds since 1970.
+#[must_use]
+pub fn now() -> i64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_secs()).ok())
+        .unwrap_or_default()
 }
 
 /// An argument as a plain word (`p` in front) where it is one, else in base64 (`b` in front).
@@ -104,24 +119,22 @@ impl Guest {
     /// Starts the guest program and waits for its greeting.
     ///
     /// A master connection that hangs or refuses is left behind: one retry on a connection of its
-    /// own.
-    pub fn open(&self, call: &Call) -> anyhow::Result<Session> {
+    /// own. [`OpenError::is_unreachable`] tells whether starting the VM could help.
+    pub fn open(&self, call: &Call) -> Result<Session, OpenError> {
         let had_master = self.endpoint.has_master();
         let patience = if had_master { MASTER_PATIENCE } else { PATIENCE };
         match self.try_open(call, Master::Shared, time_limit(patience)) {
-            Ok(session) => Ok(session),
             Err(_) if had_master => {
                 self.endpoint.forget_master();
                 self.try_open(call, Master::Never, time_limit(PATIENCE))
-                    .map_err(|error| self.explain(error))
             }
-            Err(error) => Err(self.explain(error)),
+            outcome => outcome,
         }
     }
 
     /// Runs a verb that only answers, and gives its fields. `input` goes to its standard input.
     pub fn ask(&self, call: &Call, input: &[u8]) -> anyhow::Result<Vec<Field>> {
-        let mut session = self.open(call)?;
+        let mut session = self.open(call).map_err(|error| self.explain(error))?;
         session.send(input)?;
         session.fields()
     }
@@ -139,10 +152,11 @@ impl Guest {
         let Some(stdout) = ssh.stdout() else { return Err(OpenError::Other(lost_pipe())) };
         let mut reader = Reader::new(stdout, patience);
         match reader.greeting(nonce.as_str()) {
-            Ok(()) => {
+            Ok(time) => {
                 reader.set_patience(time_limit(PATIENCE));
                 let stdin = ssh.stdin();
-                Ok(Session { ssh, stdin, reader, messages, describe: self.describe.clone() })
+                let skew = time - now();
+                Ok(Session { ssh, stdin, reader, messages, skew, describe: self.describe.clone() })
             }
             Err(error) => {
                 ssh.kill();
@@ -152,7 +166,9 @@ impl Guest {
         }
     }
 
-    fn explain(&self, error: OpenError) -> anyhow::Error {
+    /// A session that could not be opened, as a message for the user.
+    #[must_use]
+    pub fn explain(&self, error: OpenError) -> anyhow::Error {
         let describe = &self.describe;
         match error {
             OpenError::Process(ProcessError::NotFound(_)) => {
@@ -207,11 +223,23 @@ pub fn time_limit(normal: Duration) -> Duration {
         .map_or(normal, |seconds: u64| Duration::from_secs(seconds.max(1)).min(normal))
 }
 
+/// Why a session could not be opened.
 #[derive(Debug)]
-enum OpenError {
+pub enum OpenError {
+    /// ssh could not be run.
     Process(ProcessError),
+    /// The guest program did not greet; the text is what ssh said, cleaned.
     NoGreeting(WireError, String),
+    /// Something on this machine.
     Other(anyhow::Error),
+}
+
+impl OpenError {
+    /// Whether nothing answered at all: a VM that is stopped looks like this.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, OpenError::NoGreeting(WireError::Ended | WireError::TimedOut(_), _))
+    }
 }
 
 impl From<ProcessError> for OpenError {
@@ -227,10 +255,17 @@ pub struct Session {
     stdin: Option<std::process::ChildStdin>,
     reader: Reader,
     messages: Option<messages::Relay>,
+    skew: i64,
     describe: String,
 }
 
 impl Session {
+    /// How far the guest's clock is ahead of the host's, in seconds; negative where it is behind.
+    #[must_use]
+    pub fn clock_skew(&self) -> i64 {
+        self.skew
+    }
+
     /// The next field. `end=ok` ends the fields and is `None`; `fail=…` becomes an error.
     pub fn field(&mut self) -> anyhow::Result<Option<Field>> {
         let field = self.reader.field().map_err(|error| self.broken(&error))?;

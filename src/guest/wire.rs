@@ -1,7 +1,7 @@
 //! Reading what the guest program says, byte by hostile byte.
 //!
-//! First comes whatever start-up files print, then a line `agentvm/1 NONCE` with the nonce that the
-//! host sent, then fields `key=value`, each ended by NUL. Every read has a deadline and a cap.
+//! First comes whatever start-up files print, then a line `agentvm/1 NONCE TIME` with the nonce
+//! that the host sent and the guest's time, then fields `key=value`, each ended by NUL. Every read has a deadline and a cap.
 
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
@@ -62,14 +62,20 @@ impl Reader {
         Self { pipe, buffer: Vec::new(), start: 0, patience, total: 0 }
     }
 
-    /// Skips noise up to and including the line `agentvm/1 NONCE`.
-    pub fn greeting(&mut self, nonce: &str) -> Result<(), WireError> {
-        let wanted = format!("agentvm/1 {nonce}\n").into_bytes();
+    /// Skips noise up to and including the line `agentvm/1 NONCE TIME`; gives the guest's time in
+    /// seconds since 1970.
+    pub fn greeting(&mut self, nonce: &str) -> Result<i64, WireError> {
+        let wanted = format!("agentvm/1 {nonce} ").into_bytes();
         loop {
             let unread = &self.buffer[self.start..];
-            if let Some(at) = find(unread, &wanted) {
-                self.start += at + wanted.len();
-                return Ok(());
+            if let Some(at) = find(unread, &wanted)
+                && let Some(length) = unread[at + wanted.len()..].iter().position(|&b| b == b'\n')
+            {
+                let begin = at + wanted.len();
+                let time = std::str::from_utf8(&unread[begin..begin + length]).unwrap_or_default();
+                let time = time.parse().map_err(|_| WireError::Nonsense("it tells no time"))?;
+                self.start += begin + length + 1;
+                return Ok(time);
             }
             if unread.len() > NOISE_CAP {
                 return Err(WireError::Nonsense("too much text before our own"));
@@ -185,9 +191,10 @@ mod tests {
 
     #[test]
     fn noise_is_skipped_and_fields_are_read() {
-        let (mut reader, _child) =
-            reader(r"printf 'HELLO\nagentvm/1 old\nagentvm/1 n1\nname=a=b\0end=ok\0REST'");
-        reader.greeting("n1").unwrap();
+        let (mut reader, _child) = reader(
+            r"printf 'HELLO\nagentvm/1 old 1\nagentvm/1 n1 1700000000\nname=a=b\0end=ok\0REST'",
+        );
+        assert_eq!(reader.greeting("n1").unwrap(), 1_700_000_000);
         let field = reader.field().unwrap();
         assert_eq!((field.key.as_str(), field.value.as_bytes()), ("name", &b"a=b"[..]));
         assert_eq!(reader.field().unwrap().key, "end");

@@ -81,6 +81,10 @@ pub trait Provider {
     /// The way into it, if it runs, without asking whether it does: as cheap as reading a file.
     /// `None` where there is no VM.
     fn endpoint(&self) -> anyhow::Result<Option<Endpoint>>;
+    /// Whether the VM is ours to start and stop.
+    fn has_lifecycle(&self) -> bool {
+        true
+    }
     /// Whether the user stopped it on purpose, so that what runs in the background leaves it so.
     fn stopped_on_purpose(&self) -> bool;
 }

@@ -92,6 +92,10 @@ impl Provider for SshHost {
         Ok(Some(self.endpoint.clone()))
     }
 
+    fn has_lifecycle(&self) -> bool {
+        false
+    }
+
     fn stopped_on_purpose(&self) -> bool {
         false
     }

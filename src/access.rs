@@ -1,0 +1,59 @@
+//! A guest that answers: the one place where "try it" and "start the VM" meet.
+//!
+//! A running VM is reached without asking its provider anything, which would cost as much as a
+//! whole push. Only where nothing answers is the provider asked, and the VM made or started as far
+//! as the command may.
+
+use crate::config::Config;
+use crate::guest::{Call, Guest, Session};
+use crate::ui;
+use crate::vm::{self, Need};
+
+/// The guest's clock may be this far off before anybody is told, in seconds. A session takes up to
+/// a second to open.
+const TOLERATED_SKEW: i64 = 3;
+
+/// Opens a session with the guest program, with the VM made and started as far as `need` allows.
+pub fn open(config: &Config, need: Need, call: &Call) -> anyhow::Result<(Guest, Session)> {
+    let provider = vm::provider(config)?;
+    let describe = provider.describe();
+    if let Some(endpoint) = provider.endpoint()? {
+        let guest = Guest::new(endpoint, describe.clone());
+        match guest.open(call) {
+            Ok(session) => return Ok(checked(guest, session)),
+            Err(error) if error.is_unreachable() && provider.has_lifecycle() => {}
+            Err(error) => return Err(guest.explain(error)),
+        }
+    }
+    let guest = Guest::new(vm::ready(config, need)?, describe);
+    match guest.open(call) {
+        Ok(session) => Ok(checked(guest, session)),
+        Err(error) => Err(guest.explain(error)),
+    }
+}
+
+/// [`open`] for a verb that only answers: its fields.
+pub fn ask(
+    config: &Config,
+    need: Need,
+    call: &Call,
+    input: &[u8],
+) -> anyhow::Result<(Guest, Vec<crate::guest::wire::Field>)> {
+    let (guest, mut session) = open(config, need, call)?;
+    session.send(input)?;
+    let fields = session.fields()?;
+    Ok((guest, fields))
+}
+
+fn checked(guest: Guest, session: Session) -> (Guest, Session) {
+    let skew = session.clock_skew();
+    if skew.abs() > TOLERATED_SKEW {
+        ui::warning(&format!(
+            "the clock of the {} is {} s {}",
+            guest.describe(),
+            skew.abs(),
+            if skew < 0 { "behind" } else { "ahead" }
+        ));
+    }
+    (guest, session)
+}
