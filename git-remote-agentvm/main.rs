@@ -1,7 +1,7 @@
-//! `git-remote-agentvm`: started by git for `agentvm::` URLs.
+//! `git-remote-agentvm`: started by git for `agentvm::` addresses. See [`git_agent_vm::remote`].
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(2)
+    git_agent_vm::remote::main()
 }

@@ -260,6 +260,28 @@ impl Repo {
         Ok(lines)
     }
 
+    /// Whether all that these commits need is here (`git rev-list --objects`), as git checks after a
+    /// fetch. What the refs here reach counts as whole.
+    pub fn is_connected(&self, tips: &[ObjectId]) -> anyhow::Result<bool> {
+        let input: String = tips.iter().map(|id| format!("{id}\n")).collect();
+        let output = self
+            .git()
+            .args([
+                "rev-list",
+                "--objects",
+                "--stdin",
+                "--not",
+                "--all",
+                "--quiet",
+                "--alternate-refs",
+            ])
+            .env("GIT_NO_LAZY_FETCH", "1")
+            .stdin_bytes(input)
+            .output()
+            .map_err(program_error)?;
+        Ok(output.exit.success())
+    }
+
     /// Which of these commits a ref of this repository keeps. One that merely lies about in the
     /// object store will be gone after the next `git gc`, so it does not count.
     pub fn kept(&self, ids: &[ObjectId]) -> anyhow::Result<Vec<bool>> {

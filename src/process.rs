@@ -132,6 +132,7 @@ pub struct Cmd {
     stdin: Option<Vec<u8>>,
     time_limit: Option<Duration>,
     output_cap: usize,
+    data_limit: Option<u64>,
 }
 
 impl Cmd {
@@ -147,7 +148,13 @@ impl Cmd {
                 command.env_remove(&name);
             }
         }
-        Self { command, stdin: None, time_limit: None, output_cap: DEFAULT_OUTPUT_CAP }
+        Self {
+            command,
+            stdin: None,
+            time_limit: None,
+            output_cap: DEFAULT_OUTPUT_CAP,
+            data_limit: None,
+        }
     }
 
     /// Adds one argument.
@@ -215,6 +222,14 @@ impl Cmd {
         self
     }
 
+    /// The most memory that the child and its own children may have for data, in bytes each
+    /// (`RLIMIT_DATA`). Linux holds them to it; macOS does not.
+    #[must_use]
+    pub fn data_limit(mut self, bytes: u64) -> Self {
+        self.data_limit = Some(bytes);
+        self
+    }
+
     /// The program's name, for messages.
     #[must_use]
     pub fn name(&self) -> String {
@@ -269,6 +284,7 @@ impl Cmd {
     pub fn spawn(mut self) -> Result<Running, ProcessError> {
         let name = self.name();
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let _limit = self.data_limit.map(DataLimit::lower);
         Running::start(&mut self.command, &name)
     }
 
@@ -286,6 +302,26 @@ impl Cmd {
         let copy = log.try_clone().map_err(|error| ProcessError::Io(name.clone(), error))?;
         self.command.stdin(Stdio::null()).stdout(log).stderr(copy);
         Running::start(&mut self.command, &name)
+    }
+}
+
+/// Our own soft limit, lowered for as long as a child is started, which inherits it.
+struct DataLimit(rustix::process::Rlimit);
+
+impl DataLimit {
+    fn lower(bytes: u64) -> Self {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let old = getrlimit(Resource::Data);
+        let current = old.current.map_or(bytes, |current| current.min(bytes));
+        // Lowering a soft limit is always allowed.
+        setrlimit(Resource::Data, Rlimit { current: Some(current), maximum: old.maximum }).ok();
+        Self(old)
+    }
+}
+
+impl Drop for DataLimit {
+    fn drop(&mut self) {
+        rustix::process::setrlimit(rustix::process::Resource::Data, self.0.clone()).ok();
     }
 }
 

@@ -28,15 +28,23 @@ struct Shared {
 impl Relay {
     /// Starts to read, and holds back what comes.
     pub fn start(stream: impl Read + Send + 'static) -> Self {
-        Self::spawn(stream, true)
+        Self::spawn(stream, true, |line| Some(line.to_owned()))
     }
 
-    /// Starts to copy at once.
-    pub fn start_released(stream: impl Read + Send + 'static) -> Self {
-        Self::spawn(stream, false)
+    /// Starts to copy at once. `on_line` sees each whole line, cleaned, without its end, and gives
+    /// what is shown instead.
+    pub fn start_filtered(
+        stream: impl Read + Send + 'static,
+        on_line: impl FnMut(&str) -> Option<String> + Send + 'static,
+    ) -> Self {
+        Self::spawn(stream, false, on_line)
     }
 
-    fn spawn(mut stream: impl Read + Send + 'static, held: bool) -> Self {
+    fn spawn(
+        mut stream: impl Read + Send + 'static,
+        held: bool,
+        mut on_line: impl FnMut(&str) -> Option<String> + Send + 'static,
+    ) -> Self {
         let shared = Arc::new(Mutex::new(Shared { held, kept: String::new() }));
         let ours = Arc::clone(&shared);
         let thread = std::thread::spawn(move || {
@@ -45,9 +53,9 @@ impl Relay {
             while let Ok(count) = stream.read(&mut buffer)
                 && count > 0
             {
-                emit(&ours, &cleaner.push(&buffer[..count]));
+                emit(&ours, &filter(&cleaner.push(&buffer[..count]), &mut on_line));
             }
-            emit(&ours, &cleaner.finish());
+            emit(&ours, &filter(&cleaner.finish(), &mut on_line));
         });
         Self { thread: Some(thread), shared }
     }
@@ -82,6 +90,23 @@ fn emit(shared: &Mutex<Shared>, text: &str) {
     } else if shared.kept.len() < KEPT {
         shared.kept.push_str(text);
     }
+}
+
+/// Passes whole lines through `on_line`; progress, which ends in `\r`, as it is.
+fn filter(text: &str, on_line: &mut impl FnMut(&str) -> Option<String>) -> String {
+    let mut out = String::with_capacity(text.len());
+    for piece in text.split_inclusive(['\n', '\r']) {
+        match piece.strip_suffix('\n') {
+            Some(line) => {
+                if let Some(shown) = on_line(line) {
+                    out.push_str(&shown);
+                    out.push('\n');
+                }
+            }
+            None => out.push_str(piece),
+        }
+    }
+    out
 }
 
 /// Splits a stream at `\n` and `\r` (git's progress) and cleans each piece.

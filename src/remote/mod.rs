@@ -1,3 +1,71 @@
 //! The remote helper: git's protocol on one side, one ssh session on the other.
+//!
+//! People on stderr, git on stdout: a single stray byte on stdout breaks the protocol, so nothing
+//! below prints there but [`protocol`].
 
+use std::process::ExitCode;
+
+use crate::config::{Config, UnknownKeys};
+use crate::error::{self, Error};
+use crate::git::Repo;
+use crate::ui;
+
+pub mod advertisement;
+mod answers;
+mod enrolment;
+mod fetch;
+mod keep;
+mod options;
+pub mod protocol;
+mod push;
+pub mod relay;
+mod session;
 pub mod url;
+
+/// Runs what git (or, with `--relay`, this program itself) asks for.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
+    let words: Vec<Option<&str>> = args.iter().map(|arg| arg.to_str()).collect();
+    match words.as_slice() {
+        [Some("--version" | "-V")] => {
+            ui::data(&format!("git-remote-agentvm {}\n", env!("CARGO_PKG_VERSION")));
+            ExitCode::SUCCESS
+        }
+        // git adds the address that we gave it, which says nothing new.
+        [Some("--relay"), Some(socket), ..] => finish(relay::run(socket.as_ref()), 1),
+        [Some(remote), Some(address)] => {
+            // git gives its remote helpers the directory in GIT_DIR, or none outside a repository.
+            finish(serve(remote, address), 128)
+        }
+        [Some(_), None] => {
+            let error = Error::usage("an address of a workspace is UTF-8");
+            finish(Err(error.into()), 128)
+        }
+        _ => {
+            let error = Error::usage("git-remote-agentvm is run by git, for agentvm:: addresses")
+                .hint("type: git push agentvm::BRANCH")
+                .hint("see git agent-vm --help");
+            finish(Err(error.into()), 2)
+        }
+    }
+}
+
+fn serve(remote: &str, address: &str) -> anyhow::Result<()> {
+    let address = url::Address::parse(address)?;
+    let repo = Repo::discover()?;
+    let config = Config::load(repo.as_ref(), UnknownKeys::Ignore)?;
+    let helper = protocol::Helper::new(remote, address, repo, config);
+    protocol::run(helper, &mut std::io::stdin().lock(), &mut std::io::stdout().lock())
+}
+
+fn finish(outcome: anyhow::Result<()>, code: u8) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The message alone: git turns whatever code a helper has into its own 128.
+            let _ = error::report(&error);
+            ExitCode::from(code)
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! `fetch`: git's own fetch-pack over the session, with every check that git has forced on.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::git::{ObjectId, Repo};
+use crate::process::Cmd;
+use crate::remote::keep;
+use crate::remote::options::{Options, Verbosity};
+use crate::remote::relay::Stopped;
+use crate::remote::session::{Session, Transfer};
+use crate::ui;
+
+/// The most memory that unpacking may take for data, in bytes. A pack of 16 KB can unfold into
+/// gigabytes; packs themselves are mapped and do not count, so honest ones of any size pass.
+const MEMORY_LIMIT: u64 = 2 << 30;
+
+/// Faults of old, honest history (git-fsck(1), "msg-id"): warned about. All others are refused.
+const BENIGN: &[&str] = &[
+    "badDate",
+    "badDateOverflow",
+    "badEmail",
+    "badTimezone",
+    "emptyName",
+    "missingEmail",
+    "missingNameBeforeEmail",
+    "missingSpaceBeforeDate",
+    "missingSpaceBeforeEmail",
+    "multipleAuthors",
+    "zeroPaddedDate",
+    "zeroPaddedFilemode",
+];
+
+/// Brings the wanted refs, checks that they are whole, and only then keeps them.
+pub fn run(
+    repo: &Repo,
+    config: &Config,
+    options: &Options,
+    mut session: Session,
+    wanted: &[(ObjectId, String)],
+) -> anyhow::Result<()> {
+    if options.filter.is_some() {
+        return Err(Error::usage("a fetch from a workspace cannot be filtered")
+            .hint("leave --filter away: what the agent made exists nowhere else")
+            .into());
+    }
+    let git = command(repo, options);
+    // HEAD stands for the branch: the agent may have another one checked out.
+    let branch = session.branch.full_ref();
+    let names: BTreeSet<&str> = wanted
+        .iter()
+        .map(|(_, name)| if name == "HEAD" { branch.as_str() } else { name.as_str() })
+        .collect();
+    let input: String = names.iter().map(|name| format!("{name}\n")).collect();
+    let faults = Faults::default();
+    let transfer = session.run(git, "--upload-pack", input, config.fetch_limit, faults.filter())?;
+    if !transfer.exit.success() {
+        return Err(failure(&transfer, config, &session, &faults));
+    }
+    faults.report();
+    let tips: Vec<ObjectId> = wanted.iter().map(|(id, _)| id.clone()).collect();
+    if !repo.is_connected(&tips)? {
+        return Err(Error::failed(format!(
+            "workspace '{}' sent commits without all that belongs to them; nothing was changed",
+            session.workspace
+        ))
+        .hint(format!("in the workspace: git fsck (git agent-vm connect {})", session.branch))
+        .into());
+    }
+    if !options.cloning {
+        for (tip, name) in wanted {
+            let name = if name == "HEAD" { &branch } else { name };
+            keep::fetched(repo, config, &session.workspace, name, tip)?;
+        }
+    }
+    session.end()
+}
+
+fn command(repo: &Repo, options: &Options) -> Cmd {
+    let mut git = repo.git();
+    for setting in [
+        "protocol.file.allow=always",
+        "fetch.fsckObjects=true",
+        "transfer.fsckObjects=true",
+        "transfer.bundleURI=false",
+        "fetch.uriProtocols=",
+        "promisor.acceptFromServer=none",
+        "core.hooksPath=/dev/null",
+        "gc.auto=0",
+    ] {
+        git = git.args(["-c", setting]);
+    }
+    for fault in BENIGN {
+        git = git.args(["-c", &format!("fetch.fsck.{fault}=warn")]);
+    }
+    git = allow_local_transport(git).data_limit(MEMORY_LIMIT).args(["fetch-pack", "--stdin"]);
+    match options.verbosity {
+        Verbosity::Quiet => git = git.arg("-q"),
+        Verbosity::Normal => {}
+        Verbosity::Verbose => git = git.arg("-v"),
+    }
+    if !options.progress {
+        git = git.arg("--no-progress");
+    }
+    if let Some(depth) = &options.depth {
+        git = git.arg(format!("--depth={depth}"));
+    }
+    if let Some(since) = &options.deepen_since {
+        git = git.arg(format!("--shallow-since={since}"));
+    }
+    for not in &options.deepen_not {
+        git = git.arg(format!("--shallow-exclude={not}"));
+    }
+    if options.deepen_relative {
+        git = git.arg("--deepen-relative");
+    }
+    if options.cloning {
+        git = git.arg("--cloning");
+    }
+    if options.update_shallow || options.cloning {
+        git = git.arg("--update-shallow");
+    }
+    git
+}
+
+/// The session is served through git's local transport, whatever the user allows for others.
+pub fn allow_local_transport(git: Cmd) -> Cmd {
+    match std::env::var("GIT_ALLOW_PROTOCOL") {
+        Ok(allowed) => git.env("GIT_ALLOW_PROTOCOL", format!("{allowed}:file")),
+        Err(_) => git,
+    }
+}
+
+fn failure(
+    transfer: &Transfer,
+    config: &Config,
+    session: &Session,
+    faults: &Faults,
+) -> anyhow::Error {
+    let workspace = &session.workspace;
+    match transfer.stopped {
+        Some(Stopped::TooMuch) => Error::failed(format!(
+            "workspace '{workspace}' sent more than {}; nothing was changed",
+            ui::size(config.fetch_limit)
+        ))
+        .hint("agentvm.fetchLimit allows more: git -c agentvm.fetchLimit=32GiB fetch …")
+        .into(),
+        Some(Stopped::Silence) => {
+            Error::timed_out(format!("the {} went silent; nothing was changed", session.describe()))
+                .hint("git agent-vm status shows what the VM is doing")
+                .into()
+        }
+        None => match faults.refused() {
+            Some(fault) => Error::failed(format!(
+                "workspace '{workspace}' sent a malformed object ({fault}); nothing was changed"
+            ))
+            .hint("such objects can do harm on the host; look at the workspace's history first")
+            .into(),
+            None => Error::failed(format!(
+                "git fetch-pack from workspace '{workspace}' ended with {}; nothing was changed",
+                transfer.exit
+            ))
+            .into(),
+        },
+    }
+}
+
+/// What git's object checks found, by the name of the fault.
+#[derive(Debug, Default, Clone)]
+struct Faults(Arc<Mutex<Found>>);
+
+#[derive(Debug, Default)]
+struct Found {
+    warned: BTreeSet<&'static str>,
+    refused: Option<String>,
+}
+
+impl Faults {
+    /// Takes the lines about single objects out of git's messages: one line a class is enough.
+    fn filter(&self) -> impl FnMut(&str) -> Option<String> + Send + 'static {
+        let found = Arc::clone(&self.0);
+        move |line| {
+            let Ok(mut found) = found.lock() else { return Some(line.to_owned()) };
+            if let Some(rest) = line.strip_prefix("warning: ")
+                && let Some(fault) =
+                    BENIGN.iter().find(|fault| rest.contains(&format!(": {fault}: ")))
+            {
+                found.warned.insert(fault);
+                return None;
+            }
+            if let Some(rest) = line.strip_prefix("error: object ")
+                && let Some(fault) = rest.split(": ").nth(1)
+            {
+                found.refused = Some(fault.to_owned());
+            }
+            Some(line.to_owned())
+        }
+    }
+
+    fn report(&self) {
+        if let Ok(found) = self.0.lock()
+            && !found.warned.is_empty()
+        {
+            let names: Vec<&str> = found.warned.iter().copied().collect();
+            ui::warning(&format!(
+                "the history has old, harmless faults, accepted: {}",
+                names.join(", ")
+            ));
+        }
+    }
+
+    fn refused(&self) -> Option<String> {
+        self.0.lock().ok().and_then(|found| found.refused.clone())
+    }
+}

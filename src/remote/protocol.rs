@@ -1,0 +1,354 @@
+//! Git's helper protocol (gitremote-helpers(7)): a loop over its lines.
+//!
+//! `list` opens the one session of the command; `fetch` and `push` run git's own commands over it.
+
+use std::io::{BufRead, Write};
+
+use anyhow::Context as _;
+
+use crate::access;
+use crate::branch::BranchName;
+use crate::config::Config;
+use crate::error::Error;
+use crate::git::{ObjectId, Repo};
+use crate::guest::Call;
+use crate::identity;
+use crate::remote::advertisement::Advertisement;
+use crate::remote::options::{Options, Verbosity};
+use crate::remote::session::Session;
+use crate::remote::url::Address;
+use crate::remote::{fetch, push};
+use crate::ui;
+use crate::vm::Need;
+use crate::workspace::Candidates;
+
+/// A line of git's is never longer than this, in bytes.
+const LINE_CAP: u64 = 1 << 20;
+
+/// The words by which the guest program finds a workspace.
+#[derive(Debug, Clone, Default)]
+pub struct Target {
+    /// The repository's id; empty to find the workspace by `plain` alone.
+    pub id: String,
+    /// `refs/heads/B`.
+    pub full_ref: String,
+    /// The plain name, or empty where there is none.
+    pub plain: String,
+    /// The name with the hash.
+    pub hashed: String,
+}
+
+/// One run of the helper.
+#[derive(Debug)]
+pub struct Helper {
+    /// The first argument: a remote's name, or the whole URL where there is none.
+    pub remote: String,
+    /// What the URL names.
+    pub address: Address,
+    /// The repository, unless git runs outside one.
+    pub repo: Option<Repo>,
+    /// The settings.
+    pub config: Config,
+    /// What git asked for so far.
+    pub options: Options,
+    /// Open after `list`.
+    pub session: Option<Session>,
+}
+
+/// Obeys git until it has no more to say.
+pub fn run(
+    mut helper: Helper,
+    input: &mut impl BufRead,
+    output: &mut impl Write,
+) -> anyhow::Result<()> {
+    while let Some(line) = read_line(input)? {
+        let words: Vec<&str> = line.splitn(3, ' ').collect();
+        let answer = match words.as_slice() {
+            ["capabilities"] => "option\nfetch\npush\nobject-format\n\n".to_owned(),
+            ["option", name, value] => helper.option(name, value),
+            ["option", name] => helper.option(name, ""),
+            ["list"] => helper.list(Purpose::Fetch)?,
+            ["list", "for-push"] => helper.list(Purpose::Push)?,
+            ["fetch", ..] => {
+                let lines = read_batch(line, input)?;
+                helper.fetch(&lines)?
+            }
+            ["push", ..] => {
+                let lines = read_batch(line, input)?;
+                helper.push(&lines)?
+            }
+            [""] => break,
+            _ => anyhow::bail!("git asks for something unknown: {line}"),
+        };
+        output.write_all(answer.as_bytes()).and_then(|()| output.flush()).context("git is gone")?;
+    }
+    // `git ls-remote`, a push that a hook refused, a fetch that needs nothing.
+    helper.session.take().map_or(Ok(()), Session::end)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Fetch,
+    Push,
+}
+
+impl Helper {
+    /// A helper for one command of git.
+    #[must_use]
+    pub fn new(remote: &str, address: Address, repo: Option<Repo>, config: Config) -> Self {
+        let options = Options::default();
+        Self { remote: remote.to_owned(), address, repo, config, options, session: None }
+    }
+
+    /// Whether git was given the URL itself, rather than a remote's name.
+    #[must_use]
+    pub fn is_by_url(&self) -> bool {
+        self.remote.starts_with("agentvm::") || self.remote.starts_with("agentvm://")
+    }
+
+    /// The repository, where one is needed.
+    pub fn repo(&self) -> anyhow::Result<&Repo> {
+        self.repo.as_ref().ok_or_else(|| {
+            Error::failed("not in a git repository, so agentvm::BRANCH names no workspace")
+                .hint("outside a repository, use agentvm://VM/WORKSPACE (git agent-vm status shows the names)")
+                .into()
+        })
+    }
+
+    fn option(&mut self, name: &str, value: &str) -> String {
+        let known = self.options.set(name, value);
+        if name == "verbosity" {
+            ui::set_quiet(self.options.verbosity == Verbosity::Quiet);
+        }
+        if known { "ok\n".into() } else { "unsupported\n".into() }
+    }
+
+    fn list(&mut self, purpose: Purpose) -> anyhow::Result<String> {
+        // git asks again within one command where it needs all refs.
+        if self.session.is_none() {
+            let session = match purpose {
+                Purpose::Fetch => self.open_for_fetch()?,
+                Purpose::Push => self.open_for_push()?,
+            };
+            self.check_format(&session)?;
+            self.session = Some(session);
+        }
+        let Some(session) = &self.session else { anyhow::bail!("there is no session") };
+        let refs = &session.advertisement;
+        if refs.unsafe_names > 0 {
+            ui::warning(&format!(
+                "{} refs of workspace '{}' have unsafe names and are left out",
+                refs.unsafe_names, session.workspace
+            ));
+        }
+        let mut answer = String::new();
+        if self.options.object_format {
+            answer.push_str(&format!(":object-format {}\n", refs.object_format));
+        }
+        for listed in &refs.refs {
+            if purpose == Purpose::Push || listed.name.starts_with("refs/heads/") {
+                answer.push_str(&format!("{} {}\n", listed.id, listed.name));
+            }
+        }
+        if purpose == Purpose::Fetch {
+            let full = session.branch.full_ref();
+            if refs.tip(&full).is_some() {
+                answer.push_str(&format!("@{full} HEAD\n"));
+            } else {
+                ui::warning(&missing_branch(&session.workspace, &session.branch, refs));
+            }
+            self.keep_what_is_here(session)?;
+        }
+        answer.push('\n');
+        Ok(answer)
+    }
+
+    /// A tip that this repository has already, but that no ref keeps: git will not fetch it.
+    fn keep_what_is_here(&self, session: &Session) -> anyhow::Result<()> {
+        match (&self.repo, session.advertisement.tip(&session.branch.full_ref())) {
+            (Some(repo), Some(tip)) if !self.options.cloning => {
+                super::keep::if_present(repo, &self.config, session, tip)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_format(&self, session: &Session) -> anyhow::Result<()> {
+        let theirs = &session.advertisement.object_format;
+        match &self.repo {
+            Some(repo) if repo.object_format() != theirs && !self.options.cloning => {
+                Err(Error::failed(format!(
+                    "workspace '{}' uses {theirs}, this repository {}",
+                    session.workspace,
+                    repo.object_format()
+                ))
+                .into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn open_for_fetch(&self) -> anyhow::Result<Session> {
+        let need = if ui::has_terminal() { Need::Start } else { Need::StartUnlessStopped };
+        let quiet = self.options.verbosity == Verbosity::Quiet;
+        let (config, target) = self.target()?;
+        let call = super::session::name_call(Call::new("upload"), &target).arg(if quiet {
+            "1"
+        } else {
+            "0"
+        });
+        let (guest, session) = access::open(&config, need, &call)?;
+        Session::begin(&guest, session).map_err(|error| self.explain_absent(error))
+    }
+
+    fn open_for_push(&self) -> anyhow::Result<Session> {
+        let need = if ui::has_terminal() { Need::Create } else { Need::Start };
+        let format = self.repo()?.object_format();
+        let new_id = self.config.id.is_none();
+        let outcome = self.receiving_target().and_then(|(config, target)| {
+            let (name, email) = push::identity_for(&self.config);
+            let call = super::session::name_call(Call::new("receive"), &target)
+                .arg(format)
+                .arg(name)
+                .arg(email);
+            let (guest, session) = access::open(&config, need, &call)?;
+            Session::begin(&guest, session)
+        });
+        if outcome.is_err() && new_id {
+            // Nothing was reached, so nothing knows the id: the configuration stays as it was. Where
+            // that cannot be, the id is of use to the next push.
+            self.repo()?.run(&["config", "--local", "--unset", "agentvm.id"]).ok();
+        }
+        outcome
+    }
+
+    /// Whom to ask for the workspace: for a push, the repository gets an id if it has none.
+    fn receiving_target(&self) -> anyhow::Result<(Config, Target)> {
+        match &self.address {
+            Address::Branch(branch) => {
+                let repo = self.repo()?;
+                let id = identity::ensure(repo, self.config.id.as_deref())?;
+                Ok((self.config.clone(), target(repo, &id, branch)))
+            }
+            Address::Workspace(..) => self.target(),
+        }
+    }
+
+    fn target(&self) -> anyhow::Result<(Config, Target)> {
+        match &self.address {
+            Address::Branch(branch) => {
+                let repo = self.repo()?;
+                if self.options.cloning || self.is_clone() {
+                    return Err(clone_by_branch(branch, &self.config).into());
+                }
+                let id = identity::known(repo, self.config.id.as_deref())?
+                    .ok_or_else(|| no_workspace(branch))?;
+                Ok((self.config.clone(), target(repo, &id, branch)))
+            }
+            Address::Workspace(vm, workspace) => {
+                let mut config = self.config.clone();
+                config.vm = vm.clone();
+                let plain = workspace.as_str().to_owned();
+                Ok((config, Target { plain, ..Target::default() }))
+            }
+        }
+    }
+
+    /// In `git clone` the repository is new and empty: its remote has this very URL, and no id.
+    fn is_clone(&self) -> bool {
+        self.config.id.is_none()
+            && !self.is_by_url()
+            && self.repo.as_ref().is_some_and(|repo| {
+                repo.output(&["rev-parse", "-q", "--verify", "HEAD"])
+                    .is_ok_and(|output| !output.exit.success())
+            })
+    }
+
+    fn explain_absent(&self, error: anyhow::Error) -> anyhow::Error {
+        match (&self.address, crate::error::kind_of(&error)) {
+            (Address::Branch(branch), crate::error::Kind::NotFound) => no_workspace(branch).into(),
+            _ => error,
+        }
+    }
+
+    fn fetch(&mut self, lines: &[String]) -> anyhow::Result<String> {
+        let mut wanted = Vec::new();
+        for line in lines {
+            let mut words = line.splitn(3, ' ').skip(1);
+            let id = words.next().and_then(ObjectId::new).context("git asks for a malformed id")?;
+            wanted.push((id, words.next().unwrap_or_default().to_owned()));
+        }
+        let session = self.session.take().context("git fetches without listing first")?;
+        let repo = self.repo.as_ref().context("git fetches outside a repository")?;
+        fetch::run(repo, &self.config, &self.options, session, &wanted)?;
+        Ok("\n".into())
+    }
+
+    fn push(&mut self, lines: &[String]) -> anyhow::Result<String> {
+        let session = self.session.take().context("git pushes without listing first")?;
+        let specs: Vec<&str> =
+            lines.iter().map(|line| line.strip_prefix("push ").unwrap_or(line)).collect();
+        push::run(self, session, &specs)
+    }
+}
+
+/// The names of the workspace of a branch.
+#[must_use]
+pub fn target(repo: &Repo, id: &identity::RepoId, branch: &BranchName) -> Target {
+    let names = Candidates::new(&repo.base_name(), id, branch);
+    Target {
+        id: id.as_str().to_owned(),
+        full_ref: branch.full_ref(),
+        plain: names.plain.map(|name| name.as_str().to_owned()).unwrap_or_default(),
+        hashed: names.hashed.as_str().to_owned(),
+    }
+}
+
+/// There is nothing to fetch.
+#[must_use]
+pub fn no_workspace(branch: &BranchName) -> Error {
+    Error::not_found(format!("there is no workspace of branch '{branch}' of this repository"))
+        .hint(format!("git push agentvm::{branch} makes it"))
+}
+
+fn clone_by_branch(branch: &BranchName, config: &Config) -> Error {
+    Error::usage(format!(
+        "agentvm::{branch} names a branch of \"this repository\", which a new clone is not"
+    ))
+    .hint(format!(
+        "git clone agentvm://{}/WORKSPACE (git agent-vm status shows the names)",
+        config.vm
+    ))
+}
+
+fn missing_branch(workspace: &str, branch: &BranchName, refs: &Advertisement) -> String {
+    let others: Vec<&str> = refs.branches().take(10).collect();
+    let there = if others.is_empty() {
+        "it has no commit on any branch yet".to_owned()
+    } else {
+        format!("it has: {}", others.join(", "))
+    };
+    format!("workspace '{workspace}' has no branch '{branch}'; {there}")
+}
+
+fn read_line(input: &mut impl BufRead) -> anyhow::Result<Option<String>> {
+    let mut bytes = Vec::new();
+    std::io::Read::take(&mut *input, LINE_CAP).read_until(b'\n', &mut bytes)?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    anyhow::ensure!(bytes.ends_with(b"\n"), "git's line has no end");
+    bytes.pop();
+    let line = String::from_utf8(bytes)
+        .map_err(|_| Error::failed("a ref's name is not UTF-8, which git-agent-vm cannot carry"))?;
+    Ok(Some(line))
+}
+
+/// The first line of a batch and those after it, up to an empty one.
+fn read_batch(first: String, input: &mut impl BufRead) -> anyhow::Result<Vec<String>> {
+    let mut lines = vec![first];
+    while let Some(line) = read_line(input)?.filter(|line| !line.is_empty()) {
+        lines.push(line);
+    }
+    Ok(lines)
+}

@@ -1,0 +1,215 @@
+//! `push`: git's own send-pack over the session; each ref gets exactly one answer.
+
+use std::collections::BTreeMap;
+
+use crate::branch::BranchName;
+use crate::config::Config;
+use crate::git::{ObjectId, Repo};
+use crate::process::Cmd;
+use crate::remote::answers::{self, Answer};
+use crate::remote::enrolment::{self, Redirect};
+use crate::remote::fetch::allow_local_transport;
+use crate::remote::options::{Options, Verbosity};
+use crate::remote::protocol::Helper;
+use crate::remote::relay::Stopped;
+use crate::remote::session::{Session, Transfer};
+use crate::remote::url::Address;
+use crate::ui;
+
+/// What a receive-pack says is little; more than this is no report.
+const REPORT_LIMIT: u64 = 64 << 20;
+
+/// Sends the refspecs (`[+]SRC:DST`, a deletion has no SRC) and gives git's answer.
+pub fn run(helper: &Helper, mut session: Session, specs: &[&str]) -> anyhow::Result<String> {
+    let redirect = match enrolment::redirect(helper, &session, specs) {
+        Ok(redirect) => redirect,
+        Err(error) => {
+            session.end()?;
+            return Err(error);
+        }
+    };
+    let specs: Vec<String> = match &redirect {
+        Some(redirect) => vec![redirect.spec.clone()],
+        None => specs.iter().map(|&spec| spec.to_owned()).collect(),
+    };
+    let repo = helper.repo()?;
+    let mut report = BTreeMap::new();
+    let mut sent = Vec::new();
+    for spec in &specs {
+        match refusal(repo, &session, spec)? {
+            Some(why) => report.insert(destination(spec).to_owned(), Answer::Error(why)),
+            None => {
+                sent.push(spec.as_str());
+                None
+            }
+        };
+    }
+    // All or none: what we refuse, the others must not outlive.
+    if helper.options.atomic && !report.is_empty() {
+        for spec in sent.drain(..) {
+            let why = Answer::Error("atomic push failed".into());
+            report.insert(destination(spec).to_owned(), why);
+        }
+    }
+    let old_tips: Vec<Option<ObjectId>> =
+        specs.iter().map(|spec| session.advertisement.tip(destination(spec)).cloned()).collect();
+    if !sent.is_empty() {
+        report.extend(send(repo, &helper.options, &mut session, &sent)?);
+    }
+    let created = session.created;
+    let branch = session.branch.clone();
+    if let Err(error) = session.end() {
+        // The refs were answered; what is left is put right by the next session.
+        ui::warning(&format!("{error:#}"));
+    }
+    let unanswered = Answer::Error("the workspace gave no report for it".into());
+    let mut answer = String::new();
+    for (spec, old) in specs.iter().zip(&old_tips) {
+        let name = destination(spec);
+        let outcome = report.get(name).unwrap_or(&unanswered);
+        answer.push_str(&match &redirect {
+            Some(redirect) => redirected(repo, redirect, old.as_ref(), outcome)?,
+            None => answers::line(name, outcome),
+        });
+    }
+    answer.push('\n');
+    afterwards(helper, &branch, created, redirect.as_ref(), &report);
+    Ok(answer)
+}
+
+/// Why we do not send a refspec at all, if so.
+fn refusal(repo: &Repo, session: &Session, spec: &str) -> anyhow::Result<Option<String>> {
+    let name = destination(spec);
+    if !spec.trim_start_matches('+').starts_with(':') {
+        return Ok(None);
+    }
+    let Some(branch) = name.strip_prefix("refs/heads/") else { return Ok(None) };
+    if branch == session.branch.as_str() {
+        return Ok(Some(format!(
+            "it is the workspace's own branch; git agent-vm clean {branch} removes the workspace"
+        )));
+    }
+    match session.advertisement.tip(name) {
+        Some(tip) if !repo.kept(std::slice::from_ref(tip))?[0] => {
+            Ok(Some("it has commits that are not here; fetch first".into()))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn send(
+    repo: &Repo,
+    options: &Options,
+    session: &mut Session,
+    specs: &[&str],
+) -> anyhow::Result<BTreeMap<String, Answer>> {
+    let input: String = specs.iter().map(|spec| format!("{spec}\n")).collect();
+    let Transfer { exit, stdout, stopped } =
+        session.run(command(repo, options), "--receive-pack", input, REPORT_LIMIT, |line| {
+            Some(line.to_owned())
+        })?;
+    let mut report = answers::parse_status(&stdout);
+    // send-pack also speaks of refs that are there and were not sent.
+    report.retain(|name, _| specs.iter().any(|spec| destination(spec) == name));
+    if stopped == Some(Stopped::Silence) {
+        ui::error(&format!("the {} went silent during the push", session.describe()));
+    } else if report.is_empty() && !exit.success() {
+        ui::error(&format!("git send-pack ended with {exit} and without a report"));
+    }
+    Ok(report)
+}
+
+fn command(repo: &Repo, options: &Options) -> Cmd {
+    let git = repo.git().args(["-c", "protocol.file.allow=always"]);
+    let mut git = allow_local_transport(git).args(["send-pack", "--helper-status", "--stdin"]);
+    match options.verbosity {
+        Verbosity::Quiet => git = git.arg("--quiet"),
+        Verbosity::Normal => {}
+        Verbosity::Verbose => git = git.arg("--verbose"),
+    }
+    if options.progress {
+        git = git.arg("--progress");
+    }
+    if options.dry_run {
+        git = git.arg("--dry-run");
+    }
+    if options.atomic {
+        git = git.arg("--atomic");
+    }
+    if options.force_if_includes {
+        git = git.arg("--force-if-includes");
+    }
+    for lease in &options.leases {
+        git = git.arg(format!("--force-with-lease={lease}"));
+    }
+    for option in &options.push_options {
+        git = git.arg(format!("--push-option={option}"));
+    }
+    git
+}
+
+/// The answer about the ref that git asked for, told as the ref that was really sent.
+fn redirected(
+    repo: &Repo,
+    redirect: &Redirect,
+    old: Option<&ObjectId>,
+    outcome: &Answer,
+) -> anyhow::Result<String> {
+    let mut answer = answers::line(&redirect.asked, outcome);
+    if *outcome == Answer::Ok {
+        let source = redirect.spec.trim_start_matches('+').split(':').next().unwrap_or_default();
+        answer.push_str(&format!("option refname {}\n", redirect.sent));
+        if let Some(new) = repo.ref_tip(source)? {
+            let zeros = "0".repeat(new.as_str().len());
+            let old = old.map_or(zeros.as_str(), ObjectId::as_str);
+            answer.push_str(&format!("option old-oid {old}\noption new-oid {new}\n"));
+        }
+    }
+    Ok(answer)
+}
+
+/// Enrols the branch and tells what to type next, once something has arrived.
+fn afterwards(
+    helper: &Helper,
+    branch: &BranchName,
+    created: bool,
+    redirect: Option<&Redirect>,
+    report: &BTreeMap<String, Answer>,
+) {
+    let arrived = report.get(&branch.full_ref()) == Some(&Answer::Ok);
+    if let Some(redirect) = redirect {
+        ui::hint(&redirect.hint);
+    }
+    if !arrived || helper.options.dry_run || !matches!(helper.address, Address::Branch(_)) {
+        return;
+    }
+    if let Err(error) = enrol(helper, branch) {
+        // The work is there; only the next push must name the branch.
+        ui::warning(&format!("{error:#}"));
+    }
+    if created {
+        ui::hint(&format!("git agent-vm connect {branch} opens a shell in the new workspace"));
+    }
+}
+
+fn enrol(helper: &Helper, branch: &BranchName) -> anyhow::Result<()> {
+    let repo = helper.repo()?;
+    if helper.config.enrolment(branch).is_none() && repo.branch_tip(branch)?.is_some() {
+        repo.enrol(branch)?;
+    }
+    Ok(())
+}
+
+/// Whose name the agent's commits bear: the user's here, or a made-up one where there is none.
+#[must_use]
+pub fn identity_for(config: &Config) -> (String, String) {
+    match &config.user {
+        (Some(name), Some(email)) => (name.clone(), email.clone()),
+        _ => ("Agent User".into(), "agent@localhost".into()),
+    }
+}
+
+/// The ref that a refspec goes to.
+fn destination(spec: &str) -> &str {
+    spec.split_once(':').map_or(spec, |(_, destination)| destination)
+}

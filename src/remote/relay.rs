@@ -1,0 +1,244 @@
+//! Git's own commands over a session that is already open.
+//!
+//! `git fetch-pack` and `git send-pack` are run with git's *local* transport and told that the
+//! service is `git-remote-agentvm --relay SOCKET`. That process gets the session's two pipes over
+//! the socket (a pipe that git inherited would be held open by git itself, and hang it when the
+//! service dies), first replays the advertisement, then copies both ways until end of file.
+
+use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::ChildStdin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+
+const BUFFER: usize = 128 << 10;
+
+/// Limits on what the guest may send.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most bytes.
+    pub bytes: u64,
+    /// The longest time in which nothing goes either way.
+    pub silence: Duration,
+}
+
+/// Why the relay ended a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// More than [`Limits::bytes`] came.
+    TooMuch,
+    /// Nothing came for [`Limits::silence`].
+    Silence,
+}
+
+/// The offer of a session to the relay process that git will start.
+#[derive(Debug)]
+pub struct Offer {
+    dir: tempfile::TempDir,
+    thread: thread::JoinHandle<std::io::Result<Option<Stopped>>>,
+}
+
+impl Offer {
+    /// Waits in the background for the relay, and gives it the session's pipes and `replay`.
+    pub fn new(
+        to_guest: ChildStdin,
+        from_guest: impl Into<OwnedFd>,
+        replay: Vec<u8>,
+        limits: Limits,
+    ) -> anyhow::Result<Self> {
+        // Short, so that the socket's path fits into its 104 bytes; for our own eyes (mode 0700).
+        let dir = tempfile::Builder::new().prefix("agentvm-").tempdir_in("/tmp");
+        let dir = dir.context("cannot make a directory in /tmp")?;
+        let listener = UnixListener::bind(dir.path().join("s")).context("cannot make a socket")?;
+        let pipes: [OwnedFd; 2] = [to_guest.into(), from_guest.into()];
+        let thread = thread::spawn(move || hand_over(&listener, pipes, &replay, limits));
+        Ok(Self { dir, thread })
+    }
+
+    /// The command that git is to run as the service, quoted for its shell.
+    pub fn command(&self) -> anyhow::Result<String> {
+        let program = std::env::current_exe().context("cannot find our own program")?;
+        let program = program.to_str().context("our own program's path is not UTF-8")?;
+        let socket = self.dir.path().join("s");
+        Ok(format!("'{}' --relay '{}'", program.replace('\'', r"'\''"), socket.display()))
+    }
+
+    /// After git has ended: why the relay stopped, if it was the relay that did.
+    pub fn finish(self) -> anyhow::Result<Option<Stopped>> {
+        // Where git never started the relay, the thread still waits for it.
+        drop(UnixStream::connect(self.dir.path().join("s")));
+        self.thread.join().map_err(|_| anyhow::anyhow!("the relay's thread failed"))?.or(Ok(None))
+    }
+}
+
+fn hand_over(
+    listener: &UnixListener,
+    pipes: [OwnedFd; 2],
+    replay: &[u8],
+    limits: Limits,
+) -> std::io::Result<Option<Stopped>> {
+    let (mut stream, _) = listener.accept()?;
+    let mut header = limits.bytes.to_be_bytes().to_vec();
+    header.extend_from_slice(&limits.silence.as_secs().to_be_bytes());
+    let fds: Vec<BorrowedFd<'_>> = pipes.iter().map(OwnedFd::as_fd).collect();
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    sendmsg(&stream, &[IoSlice::new(&header)], &mut ancillary, SendFlags::empty())?;
+    // From here on the relay alone holds them, so that an end of file is seen.
+    drop(pipes);
+    stream.write_all(replay)?;
+    stream.shutdown(std::net::Shutdown::Write)?;
+    let mut word = [0_u8; 1];
+    Ok(match stream.read(&mut word)? {
+        1 if word[0] == b'b' => Some(Stopped::TooMuch),
+        1 if word[0] == b's' => Some(Stopped::Silence),
+        _ => None,
+    })
+}
+
+/// The relay process: replays, then copies both ways.
+pub fn run(socket: &Path) -> anyhow::Result<()> {
+    let mut stream = UnixStream::connect(socket).context("cannot reach the helper")?;
+    let ([to_guest, from_guest], limits) = take_over(&stream)?;
+    let mut stdout = std::io::stdout().lock();
+    std::io::copy(&mut stream, &mut stdout)?;
+    stdout.flush()?;
+    let activity = Arc::new(Activity::default());
+    let upward = Arc::clone(&activity);
+    thread::spawn(move || {
+        let mut pipe = std::fs::File::from(to_guest);
+        let mut stdin = std::io::stdin().lock();
+        let mut buffer = vec![0_u8; BUFFER];
+        while let Ok(count) = stdin.read(&mut buffer)
+            && count > 0
+            && pipe.write_all(&buffer[..count]).is_ok()
+        {
+            upward.touch();
+        }
+        // Dropping the pipe is the end of file that the service waits for.
+    });
+    let stopped = copy_down(from_guest, &mut stdout, limits, &activity)?;
+    if let Some(stopped) = stopped {
+        let word = if stopped == Stopped::TooMuch { b"b" } else { b"s" };
+        stream.write_all(word).ok();
+        std::process::exit(1);
+    }
+    // The thread above may still wait for git, which waits for us: end.
+    std::process::exit(0);
+}
+
+fn take_over(stream: &UnixStream) -> anyhow::Result<([OwnedFd; 2], Limits)> {
+    let mut header = [0_u8; 16];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = recvmsg(
+        stream,
+        &mut [IoSliceMut::new(&mut header)],
+        &mut ancillary,
+        RecvFlags::CMSG_CLOEXEC,
+    )?;
+    let mut fds = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    let fds: [OwnedFd; 2] =
+        fds.try_into().map_err(|_| anyhow::anyhow!("the helper gave no session"))?;
+    anyhow::ensure!(received.bytes == header.len(), "the helper gave no limits");
+    let number = |at: usize| {
+        let mut bytes = [0_u8; 8];
+        bytes.copy_from_slice(&header[at..at + 8]);
+        u64::from_be_bytes(bytes)
+    };
+    Ok((fds, Limits { bytes: number(0), silence: Duration::from_secs(number(8)) }))
+}
+
+fn copy_down(
+    from_guest: OwnedFd,
+    stdout: &mut impl Write,
+    limits: Limits,
+    activity: &Activity,
+) -> anyhow::Result<Option<Stopped>> {
+    let mut pipe = std::fs::File::from(from_guest);
+    let mut buffer = vec![0_u8; BUFFER];
+    let mut left = limits.bytes;
+    loop {
+        if !wait_for_data(&pipe, limits.silence, activity)? {
+            return Ok(Some(Stopped::Silence));
+        }
+        let count = pipe.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(None);
+        }
+        let Some(rest) = left.checked_sub(count as u64) else {
+            return Ok(Some(Stopped::TooMuch));
+        };
+        left = rest;
+        // git closes its end when it has enough or has failed; either way it knows.
+        if stdout.write_all(&buffer[..count]).and_then(|()| stdout.flush()).is_err() {
+            return Ok(None);
+        }
+        activity.touch();
+    }
+}
+
+fn wait_for_data(
+    pipe: &std::fs::File,
+    silence: Duration,
+    activity: &Activity,
+) -> anyhow::Result<bool> {
+    loop {
+        let left = silence.saturating_sub(activity.idle());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let timeout = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        let mut fds = [PollFd::new(pipe, PollFlags::IN)];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// When a byte last went either way.
+#[derive(Debug)]
+struct Activity {
+    started: Instant,
+    last: AtomicU64,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self { started: Instant::now(), last: AtomicU64::new(0) }
+    }
+}
+
+impl Activity {
+    fn touch(&self) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(now, Ordering::Relaxed);
+    }
+
+    fn idle(&self) -> Duration {
+        let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
+        self.started.elapsed().saturating_sub(last)
+    }
+}
