@@ -9,6 +9,8 @@ use crate::sanitize;
 pub enum Answer {
     /// The far side said that it is done.
     Ok,
+    /// There was nothing to do.
+    UpToDate,
     /// Refused or failed, and why, as git words it or as we do.
     Error(String),
 }
@@ -20,8 +22,9 @@ pub fn parse_status(stdout: &[u8]) -> BTreeMap<String, Answer> {
     for line in sanitized_lines(stdout) {
         let mut words = line.splitn(3, ' ');
         match (words.next(), words.next(), words.next()) {
-            (Some("ok"), Some(name), _) => {
-                answers.insert(name.to_owned(), Answer::Ok);
+            (Some("ok"), Some(name), note) => {
+                let answer = if note == Some("up to date") { Answer::UpToDate } else { Answer::Ok };
+                answers.insert(name.to_owned(), answer);
             }
             (Some("error"), Some(name), why) => {
                 let why = why.unwrap_or("failed").trim_matches('"').to_owned();
@@ -42,6 +45,7 @@ fn sanitized_lines(bytes: &[u8]) -> impl Iterator<Item = String> + '_ {
 pub fn line(name: &str, answer: &Answer) -> String {
     match answer {
         Answer::Ok => format!("ok {name}\n"),
+        Answer::UpToDate => format!("ok {name} up to date\n"),
         // git knows some reasons by their words and explains them; they stand without quotes.
         Answer::Error(why) => format!("error {name} {}\n", sanitize::text(why)),
     }
@@ -54,11 +58,12 @@ mod tests {
     #[test]
     fn status_lines_are_read_and_cleaned() {
         let answers = parse_status(
-            b"ok refs/heads/a\nerror refs/heads/b fetch first\nerror refs/heads/c \"\x1b[31mno\"\nnoise\n",
+            b"ok refs/heads/a\nok refs/heads/u up to date\nerror refs/heads/b fetch first\nerror refs/heads/c \"\x1b[31mno\"\nnoise\n",
         );
         assert_eq!(answers["refs/heads/a"], Answer::Ok);
         assert_eq!(answers["refs/heads/b"], Answer::Error("fetch first".into()));
         assert_eq!(answers["refs/heads/c"], Answer::Error("\\x1b[31mno".into()));
-        assert_eq!(answers.len(), 3);
+        assert_eq!(answers["refs/heads/u"], Answer::UpToDate);
+        assert_eq!(answers.len(), 4);
     }
 }

@@ -176,7 +176,7 @@ fn afterwards(
     redirect: Option<&Redirect>,
     report: &BTreeMap<String, Answer>,
 ) {
-    let arrived = report.get(&branch.full_ref()) == Some(&Answer::Ok);
+    let arrived = matches!(report.get(&branch.full_ref()), Some(Answer::Ok | Answer::UpToDate));
     if let Some(redirect) = redirect {
         ui::hint(&redirect.hint);
     }

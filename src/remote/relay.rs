@@ -113,19 +113,28 @@ pub fn run(socket: &Path) -> anyhow::Result<()> {
     let mut stream = UnixStream::connect(socket).context("cannot reach the helper")?;
     let ([to_guest, from_guest], limits) = take_over(&stream)?;
     let mut stdout = std::io::stdout().lock();
-    std::io::copy(&mut stream, &mut stdout)?;
-    stdout.flush()?;
+    let replayed = std::io::copy(&mut stream, &mut stdout).and_then(|_| stdout.flush());
+    if let Err(error) = replayed {
+        // After a dry run git is gone already. The service must still be told that nothing comes.
+        anyhow::ensure!(error.kind() == std::io::ErrorKind::BrokenPipe, error);
+    }
     let activity = Arc::new(Activity::default());
     let upward = Arc::clone(&activity);
     thread::spawn(move || {
         let mut pipe = std::fs::File::from(to_guest);
         let mut stdin = std::io::stdin().lock();
         let mut buffer = vec![0_u8; BUFFER];
+        let mut sent = false;
         while let Ok(count) = stdin.read(&mut buffer)
             && count > 0
             && pipe.write_all(&buffer[..count]).is_ok()
         {
+            sent = true;
             upward.touch();
+        }
+        if !sent {
+            // A dry run sends nothing; a flush packet tells the service that this was meant.
+            pipe.write_all(b"0000").ok();
         }
         // Dropping the pipe is the end of file that the service waits for.
     });
