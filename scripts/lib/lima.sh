@@ -47,9 +47,10 @@ download_lima() {
     local url=https://github.com/lima-vm/lima/releases/download/v$lima_version
     say "downloading Lima $lima_version"
     work=$(mktemp -d)
-    curl -fsSL --retry 3 -o "$work/$archive" "$url/$archive" &&
-        curl -fsSL --retry 3 -o "$work/SHA256SUMS" "$url/SHA256SUMS" ||
+    if ! curl -fsSL --retry 3 -o "$work/$archive" "$url/$archive" ||
+        ! curl -fsSL --retry 3 -o "$work/SHA256SUMS" "$url/SHA256SUMS"; then
         die "Lima can't be downloaded from $url; install Go $lima_go_minimum or newer, or Lima itself, and try again"
+    fi
     (cd "$work" && grep -F " $archive" SHA256SUMS | sha256sum --check --quiet) ||
         die "the checksum of $archive is wrong"
     mkdir -p "$prefix"

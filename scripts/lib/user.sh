@@ -111,7 +111,7 @@ go_on_as() {
     fi
     mapfile -d '' -t environment < <(passed_environment "$user")
     say "going on as $user in $tree"
-    cd "$tree"
+    cd "$tree" || die "$tree can't be entered"
     exec runuser -u "$user" -- env -i HOME="$home" USER="$user" LOGNAME="$user" \
         SHELL=/bin/bash PATH=/usr/local/bin:/usr/bin:/bin "${environment[@]}" "$tree/$1" "${@:2}"
 }
