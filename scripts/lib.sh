@@ -12,7 +12,7 @@ export HOME
 login_path=$PATH
 
 # The places that installers use, but that a bare shell may not look into.
-PATH=$HOME/.local/bin:$HOME/.cargo/bin:$PATH:/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
+PATH=$HOME/.local/bin:$HOME/.cargo/bin:$PATH:/usr/local/bin:/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
 export PATH
 
 say() { printf '==> %s\n' "$*" >&2; }
