@@ -5,6 +5,21 @@ installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
+# Shows what a command has to say only if it fails.
+quietly() {
+    local log status=0
+    log=$(mktemp)
+    "$@" >"$log" 2>&1 </dev/null || status=$?
+    [ "$status" = 0 ] || cat "$log" >&2
+    rm "$log"
+    return "$status"
+}
+
+apt_get() {
+    quietly as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -q -y -o DPkg::Lock::Timeout=300 "$@"
+}
+
 # Installs what is missing, and asks for nothing where nothing is.
 apt_install() {
     local missing=() package
@@ -13,9 +28,8 @@ apt_install() {
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     say "installing with apt: ${missing[*]}"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 update </dev/null
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 \
-        -o Dpkg::Use-Pty=0 install -y --no-install-recommends "${missing[@]}" </dev/null >/dev/null
+    apt_get update || die "apt-get update failed"
+    apt_get install --no-install-recommends "${missing[@]}" || die "apt-get install failed"
 }
 
 brew_install() {
