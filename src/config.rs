@@ -11,7 +11,7 @@ use crate::git::Repo;
 use crate::sanitize;
 
 /// Keys of later versions and of others' scripts: known, so not an error, and without effect here.
-const RESERVED: &[&str] = &["id", "template", "limahome", "credentials", "proxy", "egress"];
+const RESERVED: &[&str] = &["template", "limahome", "credentials", "proxy", "egress"];
 
 /// What else is read in the same call of git: whose identity a workspace gets, and enrolments.
 const PATTERN: &str = r"^(agentvm\..*|user\.(name|email)|remote\.agentvm::.*)$";
@@ -187,55 +187,62 @@ impl Config {
         origin: &str,
         unknown: UnknownKeys,
     ) -> Result<(), Error> {
-        let outcome: Result<(), String> = match key {
-            "vm" => VmName::new(value).map(|v| self.vm = v).map_err(|error| error.to_string()),
-            "provider" => match value {
-                "lima" => Ok(self.provider = ProviderKind::Lima),
-                "ssh" => Ok(self.provider = ProviderKind::Ssh),
-                _ => Err("it is 'lima' or 'ssh'".into()),
-            },
-            "sshhost" if value.is_empty() || value.starts_with('-') => {
-                Err("it is [USER@]HOST".into())
-            }
-            "sshhost" => Ok(self.ssh_host = Some(value.to_owned())),
-            "sshconfig" => Ok(self.ssh_config = Some(expand_home(value))),
-            "cpus" => parse_cpus(value).map(|v| self.cpus = Some(v)),
-            "memory" => parse_memory(value).map(|v| self.memory = Some(v)),
-            "disk" => parse_disk(value).map(|v| self.disk = Some(v)),
-            "image" => Ok(self.image = Some(value.to_owned())),
-            "accel" => match value {
-                "auto" => Ok(self.accel = Accel::Auto),
-                "kvm" => Ok(self.accel = Accel::Kvm),
-                "tcg" => Ok(self.accel = Accel::Tcg),
-                _ => Err("it is 'auto', 'kvm' or 'tcg'".into()),
-            },
-            "common" => Ok(self.common = Some(expand_home(value))),
-            "autostart" => parse_bool(value).map(|v| self.auto_start = Some(v)),
-            "fetchlimit" => parse_size(value).map(|v| self.fetch_limit = v),
-            "id" => Ok(self.id = Some(value.to_owned())),
-            // Read by commands of later versions; checked here so that a bad value is found today.
-            "mount" => match value {
-                "ro" => Ok(()),
-                _ => parse_bool(value).map(|_| ()),
-            },
-            "keeptrash" | "cacerts" => Ok(()),
-            _ if RESERVED.contains(&key) || unknown == UnknownKeys::Ignore => Ok(()),
-            _ => {
-                return Err(Error::usage(format!(
-                    "unknown key agentvm.{} in {}",
-                    sanitize::text(key),
-                    origin_name(origin)
-                ))
-                .hint("see CONFIGURATION in git agent-vm --help"));
-            }
-        };
-        outcome.map_err(|why| {
-            Error::usage(format!(
+        match self.apply(key, value) {
+            Ok(true) => Ok(()),
+            Ok(false) if RESERVED.contains(&key) || unknown == UnknownKeys::Ignore => Ok(()),
+            Ok(false) => Err(Error::usage(format!(
+                "unknown key agentvm.{} in {}",
+                sanitize::text(key),
+                origin_name(origin)
+            ))
+            .hint("see CONFIGURATION in git agent-vm --help")),
+            Err(why) => Err(Error::usage(format!(
                 "agentvm.{key} in {} is '{}': {why}",
                 origin_name(origin),
                 sanitize::text(value)
-            ))
-        })
+            ))),
+        }
+    }
+
+    /// Takes a value; `false` if the key is not ours, an error with the rule if the value is wrong.
+    fn apply(&mut self, key: &str, value: &str) -> Result<bool, String> {
+        match key {
+            "vm" => self.vm = VmName::new(value).map_err(|error| error.to_string())?,
+            "provider" => {
+                self.provider = match value {
+                    "lima" => ProviderKind::Lima,
+                    "ssh" => ProviderKind::Ssh,
+                    _ => return Err("it is 'lima' or 'ssh'".into()),
+                }
+            }
+            "sshhost" if value.is_empty() || value.starts_with('-') => {
+                return Err("it is [USER@]HOST".into());
+            }
+            "sshhost" => self.ssh_host = Some(value.to_owned()),
+            "sshconfig" => self.ssh_config = Some(expand_home(value)),
+            "cpus" => self.cpus = Some(parse_cpus(value)?),
+            "memory" => self.memory = Some(parse_memory(value)?),
+            "disk" => self.disk = Some(parse_disk(value)?),
+            "image" => self.image = Some(value.to_owned()),
+            "accel" => {
+                self.accel = match value {
+                    "auto" => Accel::Auto,
+                    "kvm" => Accel::Kvm,
+                    "tcg" => Accel::Tcg,
+                    _ => return Err("it is 'auto', 'kvm' or 'tcg'".into()),
+                }
+            }
+            "common" => self.common = Some(expand_home(value)),
+            "autostart" => self.auto_start = Some(parse_bool(value)?),
+            "fetchlimit" => self.fetch_limit = parse_size(value)?,
+            "id" => self.id = Some(value.to_owned()),
+            // Keys of verbs to come; checked here so that a bad value is found today.
+            "mount" if value == "ro" => {}
+            "mount" => _ = parse_bool(value)?,
+            "keeptrash" | "cacerts" => {}
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 }
 

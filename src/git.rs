@@ -177,21 +177,18 @@ impl Repo {
 
     /// The branch that HEAD names, born or not; `None` if HEAD is detached.
     pub fn head_branch(&self) -> anyhow::Result<Option<BranchName>> {
+        // A repository with reftables holds a placeholder in its HEAD file, or cannot be read by gix
+        // at all; git can.
         let name = match self.gix.to_thread_local().head_name() {
-            Ok(name) => name.map(|name| name.as_bstr().to_string()),
-            // gix cannot read every ref storage (reftable); git can.
-            Err(_) => {
-                let output = self.output(&["symbolic-ref", "-q", "HEAD"])?;
-                output
-                    .exit
-                    .success()
-                    .then(|| String::from_utf8_lossy(output.stdout.trim_ascii_end()).into_owned())
+            Ok(None) => None,
+            Ok(Some(name)) if name.as_bstr() != "refs/heads/.invalid" => {
+                Some(name.as_bstr().to_string())
             }
-        };
-        // A reftable repository holds this placeholder in its HEAD file.
-        let name = match name.as_deref() {
-            Some("refs/heads/.invalid") => Some(self.run(&["symbolic-ref", "-q", "HEAD"])?),
-            _ => name,
+            _ => {
+                let output = self.output(&["symbolic-ref", "-q", "HEAD"])?;
+                let name = String::from_utf8_lossy(output.stdout.trim_ascii_end()).into_owned();
+                output.exit.success().then_some(name)
+            }
         };
         Ok(name.as_deref().and_then(BranchName::from_full_ref))
     }

@@ -34,7 +34,7 @@ impl RepoId {
         let mut bytes = [0_u8; 16];
         rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
             .context("cannot get random bytes")?;
-        Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+        Ok(Self(crate::hash::hex(&bytes)))
     }
 
     /// The digits.

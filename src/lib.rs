@@ -11,6 +11,7 @@ pub mod config;
 pub mod error;
 pub mod git;
 pub mod guest;
+pub mod hash;
 pub mod identity;
 pub mod process;
 pub mod remote;

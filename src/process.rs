@@ -321,7 +321,7 @@ impl DataLimit {
 
 impl Drop for DataLimit {
     fn drop(&mut self) {
-        rustix::process::setrlimit(rustix::process::Resource::Data, self.0.clone()).ok();
+        rustix::process::setrlimit(rustix::process::Resource::Data, self.0).ok();
     }
 }
 

@@ -8,8 +8,6 @@
 
 use std::fmt;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::branch::BranchName;
 use crate::error::Error;
 use crate::identity::RepoId;
@@ -70,8 +68,7 @@ impl Candidates {
         }
         let plain = (name == wanted && name.len() <= LONGEST).then(|| WorkspaceName(name.clone()));
         name.truncate(LONGEST);
-        let digest = Sha256::digest(format!("{id}\0{}", branch.full_ref()));
-        let hash: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+        let hash = crate::hash::short(format!("{id}\0{}", branch.full_ref()), 5);
         Self { plain, hashed: WorkspaceName(format!("{name}~{hash}")) }
     }
 }

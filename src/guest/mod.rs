@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
+use crate::hash;
 use crate::process::{Cmd, Exit, ProcessError, Running};
 use crate::ssh::{Endpoint, Master, Tty};
 
@@ -55,8 +55,7 @@ impl Call {
     /// The command line for the login shell, whichever that is: it holds no character that any
     /// shell gives a meaning to, but for the one pair of quotes.
     fn command_line(&self, nonce: &str) -> String {
-        let hash: String =
-            Sha256::digest(PROGRAM).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let hash = hash::short(PROGRAM, 6);
         let mut line = format!(
             "exec sh -c 'eval \"$(printf %s \"$0\" | base64 -d)\"' {} {nonce} {hash} {} {}",
             BASE64.encode(PROGRAM),
@@ -271,7 +270,7 @@ impl Session {
         let field = self.reader.field().map_err(|error| self.broken(&error))?;
         match field.key.as_str() {
             "end" => Ok(None),
-            "fail" => Err(self.refusal(&field)),
+            "fail" => Err(Self::refusal(&field)),
             _ => Ok(Some(field)),
         }
     }
@@ -316,7 +315,7 @@ impl Session {
 
     /// `fail=CODE TEXT`, said by the guest program: the code gives the kind. The text is the
     /// guest's word and is cleaned when shown.
-    fn refusal(&mut self, field: &Field) -> anyhow::Error {
+    fn refusal(field: &Field) -> anyhow::Error {
         let text = field.value.to_string();
         let (code, text) = text.split_once(' ').unwrap_or(("failed", &text));
         let text = text.replace("\\n", "\n");

@@ -166,9 +166,8 @@ impl Reader {
             };
             let mut fds = [PollFd::from_borrowed_fd(self.pipe.as_fd(), PollFlags::IN)];
             match poll(&mut fds, Some(&timeout)) {
-                Ok(0) => {}
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
                 Ok(_) => return Ok(()),
-                Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(WireError::Io(error.into())),
             }
         }

@@ -55,7 +55,8 @@ pub fn run(
         .collect();
     let input: String = names.iter().map(|name| format!("{name}\n")).collect();
     let faults = Faults::default();
-    let transfer = session.run(git, "--upload-pack", input, config.fetch_limit, faults.filter())?;
+    let transfer =
+        session.run(git, "--upload-pack", &input, config.fetch_limit, faults.filter())?;
     if !transfer.exit.success() {
         return Err(failure(&transfer, config, &session, &faults));
     }
@@ -126,6 +127,7 @@ fn command(repo: &Repo, options: &Options) -> Cmd {
 }
 
 /// The session is served through git's local transport, whatever the user allows for others.
+#[must_use]
 pub fn allow_local_transport(git: Cmd) -> Cmd {
     match std::env::var("GIT_ALLOW_PROTOCOL") {
         Ok(allowed) => git.env("GIT_ALLOW_PROTOCOL", format!("{allowed}:file")),

@@ -3,8 +3,6 @@
 //! `refs/agentvm/keep/<key>/<id>`, where the key is a hash of workspace and branch, so that a
 //! branch's name never becomes a path. A kept tip that a newer one contains is dropped.
 
-use sha2::{Digest as _, Sha256};
-
 use crate::config::Config;
 use crate::git::{ObjectId, Repo, program_error};
 use crate::remote::session::Session;
@@ -66,7 +64,6 @@ pub fn if_present(
 }
 
 fn prefix(config: &Config, workspace: &str, full_ref: &str) -> String {
-    let digest = Sha256::digest(format!("{}\0{workspace}\0{full_ref}", config.vm));
-    let key: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let key = crate::hash::short(format!("{}\0{workspace}\0{full_ref}", config.vm), 8);
     format!("{NAMESPACE}{key}/")
 }

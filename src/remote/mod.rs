@@ -11,15 +11,15 @@ use crate::git::Repo;
 use crate::ui;
 
 pub mod advertisement;
-mod answers;
-mod enrolment;
-mod fetch;
-mod keep;
-mod options;
+pub mod answers;
+pub mod enrolment;
+pub mod fetch;
+pub mod keep;
+pub mod options;
 pub mod protocol;
-mod push;
+pub mod push;
 pub mod relay;
-mod session;
+pub mod session;
 pub mod url;
 
 /// Runs what git (or, with `--relay`, this program itself) asks for.

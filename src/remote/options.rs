@@ -1,6 +1,8 @@
 //! What git tells a helper with `option NAME VALUE` (gitremote-helpers(7)).
 
 /// The options of one git command.
+// Each is one of git's options, and independent of the others.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// 0 for `--quiet`, 1 normally, 2 and more for `--verbose`.

@@ -36,13 +36,11 @@ pub fn run(helper: &Helper, mut session: Session, specs: &[&str]) -> anyhow::Res
     let mut report = BTreeMap::new();
     let mut sent = Vec::new();
     for spec in &specs {
-        match refusal(repo, &session, spec)? {
-            Some(why) => report.insert(destination(spec).to_owned(), Answer::Error(why)),
-            None => {
-                sent.push(spec.as_str());
-                None
-            }
-        };
+        if let Some(why) = refusal(repo, &session, spec)? {
+            report.insert(destination(spec).to_owned(), Answer::Error(why));
+        } else {
+            sent.push(spec.as_str());
+        }
     }
     // All or none: what we refuse, the others must not outlive.
     if helper.options.atomic && !report.is_empty() {
@@ -105,7 +103,7 @@ fn send(
 ) -> anyhow::Result<BTreeMap<String, Answer>> {
     let input: String = specs.iter().map(|spec| format!("{spec}\n")).collect();
     let Transfer { exit, stdout, stopped } =
-        session.run(command(repo, options), "--receive-pack", input, REPORT_LIMIT, |line| {
+        session.run(command(repo, options), "--receive-pack", &input, REPORT_LIMIT, |line| {
             Some(line.to_owned())
         })?;
     let mut report = answers::parse_status(&stdout);

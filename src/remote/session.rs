@@ -98,7 +98,7 @@ impl Session {
         &mut self,
         git: Cmd,
         service_flag: &str,
-        input: String,
+        input: &str,
         fetch_limit: u64,
         on_line: impl FnMut(&str) -> Option<String> + Send + 'static,
     ) -> anyhow::Result<Transfer> {
@@ -161,6 +161,7 @@ impl Session {
 }
 
 /// The words that name a workspace in a call of the guest program.
+#[must_use]
 pub fn name_call(call: Call, names: &crate::remote::protocol::Target) -> Call {
     call.arg(&names.id).arg(&names.full_ref).arg(&names.plain).arg(&names.hashed)
 }

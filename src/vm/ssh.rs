@@ -5,8 +5,6 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::config::Config;
 use crate::error::Error;
 use crate::ssh::Endpoint;
@@ -35,11 +33,10 @@ impl SshHost {
             .into());
         }
         // Another host or configuration is another connection: its master must not be shared.
-        let mut digest = Sha256::new_with_prefix(host.as_bytes());
-        digest.update(b"\0");
-        digest.update(file.as_deref().map(|file| file.as_os_str().as_bytes()).unwrap_or_default());
-        let name: String =
-            digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let mut identity = host.clone().into_bytes();
+        identity.push(0);
+        identity.extend(file.iter().flat_map(|file| file.as_os_str().as_bytes()));
+        let name = crate::hash::short(identity, 8);
         let dir = state::private_dir(&state::root()?.join("ssh").join(name))?;
         let endpoint = Endpoint {
             dir,
