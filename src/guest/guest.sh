@@ -164,8 +164,7 @@ rescue() { # COMMIT WHY
 # Whether the agent's git is at work in this workspace. Services of other sessions wait for the
 # lock that we hold, so they do not count.
 git_is_running() {
-  for link in /proc/[0-9]*/cwd; do
-    case $(readlink "$link" 2>/dev/null) in "$w" | "$w"/*) ;; *) continue ;; esac
+  for link in $(find /proc/[0-9]*/cwd -maxdepth 0 '(' -lname "$w" -o -lname "$w/*" ')' 2>/dev/null); do
     process=${link%/cwd}
     [ "$(cat "$process/comm" 2>/dev/null)" = git ] || continue
     case $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null) in
@@ -182,10 +181,13 @@ mend() {
   journal=$w/.git/agentvm-journal
   [ -f "$journal" ] || return 0
   read -r ref old new session <"$journal" || return 1
-  git_is_running && return 1
-  for lock in index HEAD "$ref" packed-refs; do
-    rm -f "$w/.git/$lock.lock"
-  done
+  # The end of a push of this session needs no such care; a killed git leaves its locks behind.
+  if [ "$session" != "$nonce" ]; then
+    git_is_running && return 1
+    for lock in index HEAD "$ref" packed-refs; do
+      rm -f "$w/.git/$lock.lock"
+    done
+  fi
   tip=$(tip_of "$ref")
   head=$(g symbolic-ref -q HEAD) || head=
   at=$(tip_of HEAD)
@@ -578,7 +580,7 @@ run() {
 # ---------------------------------------------------------------------------------------------
 
 if [ "${1-}" = hook ]; then
-  verb=$2 now=${AGENTVM_NOW:-0}
+  verb=$2 now=${AGENTVM_NOW:-0} nonce=${AGENTVM_SESSION-}
   shift 2
   case $verb in
     pre-receive) hook_pre_receive ;;
