@@ -164,15 +164,15 @@ rescue() { # COMMIT WHY
 # Whether the agent's git is at work in this workspace. Services of other sessions wait for the
 # lock that we hold, so they do not count.
 git_is_running() {
-  for link in $(find /proc/[0-9]*/cwd -maxdepth 0 '(' -lname "$w" -o -lname "$w/*" ')' 2>/dev/null); do
-    process=${link%/cwd}
-    [ "$(cat "$process/comm" 2>/dev/null)" = git ] || continue
-    case $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null) in
-      *receive-pack* | *upload-pack*) ;;
-      *) return 0 ;;
-    esac
-  done
-  return 1
+  [ -n "$(find /proc/[0-9]*/cwd -maxdepth 0 '(' -lname "$w" -o -lname "$w/*" ')' 2>/dev/null |
+    while read -r link; do
+      process=${link%/cwd}
+      [ "$(cat "$process/comm" 2>/dev/null)" = git ] || continue
+      case $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null) in
+        *receive-pack* | *upload-pack*) ;;
+        *) printf . ;;
+      esac
+    done)" ]
 }
 
 # Finishes or undoes a push that was cut off. Runs under the lock, in the work tree. What is in the
