@@ -7,13 +7,17 @@
 pub mod access;
 pub mod branch;
 pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod embedded;
 pub mod error;
 pub mod git;
 pub mod guest;
 pub mod hash;
 pub mod identity;
+pub mod image;
 pub mod process;
+pub mod provision;
 pub mod remote;
 pub mod sanitize;
 pub mod ssh;

@@ -7,7 +7,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -194,6 +194,19 @@ impl Cmd {
         self
     }
 
+    /// Gives the child no variable of ours but those whose name passes `keep`. For programs that
+    /// go on running and would carry a secret along.
+    #[must_use]
+    pub fn env_only(mut self, keep: impl Fn(&str) -> bool) -> Self {
+        self.command.env_clear();
+        for (name, value) in std::env::vars_os() {
+            if name.to_str().is_some_and(&keep) {
+                self.command.env(name, value);
+            }
+        }
+        self
+    }
+
     /// The directory to run in.
     #[must_use]
     pub fn current_dir(mut self, dir: impl AsRef<Path>) -> Self {
@@ -296,11 +309,12 @@ impl Cmd {
         child.wait()
     }
 
-    /// Starts it and leaves it running on its own: no terminal, its output into `log`.
+    /// Starts it and leaves it running on its own: no terminal, no part in our Ctrl-C, its output
+    /// into `log`.
     pub fn detach(mut self, log: std::fs::File) -> Result<Running, ProcessError> {
         let name = self.name();
         let copy = log.try_clone().map_err(|error| ProcessError::Io(name.clone(), error))?;
-        self.command.stdin(Stdio::null()).stdout(log).stderr(copy);
+        self.command.stdin(Stdio::null()).stdout(log).stderr(copy).process_group(0);
         Running::start(&mut self.command, &name)
     }
 }

@@ -67,6 +67,19 @@ impl Endpoint {
             .arg(remote)
     }
 
+    /// ssh to a guest that may be booting still: on a connection of its own that is soon given up,
+    /// since an attempt made before the guest has a network may hang for half a minute.
+    #[must_use]
+    pub fn probe(&self, remote: &str) -> Cmd {
+        // The first value of an option is the one that counts.
+        self.with_options(Master::Never, &["ConnectTimeout=2"]).args([
+            "-T",
+            "--",
+            &self.destination,
+            remote,
+        ])
+    }
+
     /// Asks a live master to end. A hanging one is ended by the limit of time.
     pub fn close_master(&self) {
         if self.has_master() {
@@ -96,11 +109,18 @@ impl Endpoint {
 
     /// The options that a command of ours always has.
     fn base(&self, master: Master) -> Cmd {
+        self.with_options(master, &[])
+    }
+
+    fn with_options(&self, master: Master, first: &[&str]) -> Cmd {
         let mut cmd = Cmd::new("ssh").current_dir(&self.dir).env("LC_ALL", "C");
         cmd = match &self.config {
             Some(file) => cmd.arg("-F").arg(file),
             None => cmd.args(["-F", "none"]),
         };
+        for option in first {
+            cmd = cmd.args(["-o", option]);
+        }
         for option in [
             "BatchMode=yes",
             "CheckHostIP=no",

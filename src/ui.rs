@@ -105,6 +105,13 @@ impl Progress {
         }
     }
 
+    /// Says how far it has come, on a terminal only: too much for a log.
+    pub fn detail(&self, what: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(sanitize::text(what).into_owned());
+        }
+    }
+
     /// Runs something that prints to stderr itself without the spinner in between.
     pub fn suspend<T>(&self, action: impl FnOnce() -> T) -> T {
         match &self.bar {

@@ -7,6 +7,9 @@ use clap::Parser;
 use crate::error;
 use crate::ui;
 
+mod start;
+mod stop;
+
 /// Give coding agents a VM of their own, one workspace a branch, and get their work back by git.
 #[derive(Debug, Parser)]
 #[command(name = "git-agent-vm", bin_name = "git agent-vm", version, max_term_width = 100)]
@@ -29,7 +32,10 @@ enum Color {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Verb {}
+enum Verb {
+    Start(start::Args),
+    Stop(stop::Args),
+}
 
 /// Runs the verb that the command line names.
 #[must_use]
@@ -41,6 +47,9 @@ pub fn main() -> ExitCode {
         Color::Always => anstream::ColorChoice::Always,
         Color::Never => anstream::ColorChoice::Never,
     });
-    let outcome: anyhow::Result<ExitCode> = match cli.verb {};
+    let outcome: anyhow::Result<ExitCode> = match &cli.verb {
+        Verb::Start(args) => start::run(args),
+        Verb::Stop(args) => stop::run(args),
+    };
     outcome.unwrap_or_else(|error| error::report(&error))
 }

@@ -34,6 +34,7 @@ const MASTER_PATIENCE: Duration = Duration::from_secs(8);
 /// A verb of the guest program with its arguments.
 #[derive(Debug, Clone)]
 pub struct Call {
+    program: &'static str,
     verb: &'static str,
     args: Vec<Vec<u8>>,
 }
@@ -42,7 +43,13 @@ impl Call {
     /// A call without arguments.
     #[must_use]
     pub fn new(verb: &'static str) -> Self {
-        Self { verb, args: Vec::new() }
+        Self::of(PROGRAM, verb)
+    }
+
+    /// A call of another program that speaks as `guest.sh` does; at most 90 KB in base64.
+    #[must_use]
+    pub fn of(program: &'static str, verb: &'static str) -> Self {
+        Self { program, verb, args: Vec::new() }
     }
 
     /// Adds an argument: any bytes but NUL.
@@ -55,10 +62,10 @@ impl Call {
     /// The command line for the login shell, whichever that is: it holds no character that any
     /// shell gives a meaning to, but for the one pair of quotes.
     fn command_line(&self, nonce: &str) -> String {
-        let hash = hash::short(PROGRAM, 6);
+        let hash = hash::short(self.program, 6);
         let mut line = format!(
             "exec sh -c 'eval \"$(printf %s \"$0\" | base64 -d)\"' {} {nonce} {hash} {} {}",
-            BASE64.encode(PROGRAM),
+            BASE64.encode(self.program),
             now(),
             self.verb
         );

@@ -5,7 +5,9 @@
 
 use crate::config::{Config, ProviderKind};
 use crate::error::Error;
+use crate::provision::Plan;
 use crate::ssh::Endpoint;
+use crate::ui;
 
 pub mod lima;
 pub mod ssh;
@@ -21,8 +23,25 @@ pub enum State {
     Starting,
     /// It runs.
     Running,
-    /// It is damaged, or the host cannot find it where it was made; the text says how.
-    Broken(String),
+    /// It is damaged, or the host cannot find it where it was made.
+    Broken(Damage),
+}
+
+/// What is wrong with a VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// What was found, to stand after "is broken: ".
+    pub why: String,
+    /// What to do about it, one line each.
+    pub hints: Vec<String>,
+    /// Whether it can't be started by anything that we do.
+    pub for_good: bool,
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)
+    }
 }
 
 impl State {
@@ -72,6 +91,9 @@ pub trait Provider {
     fn status(&self) -> anyhow::Result<Status>;
     /// Makes a VM that does not exist yet. It does not run then.
     fn create(&self, resources: Resources) -> anyhow::Result<()>;
+    /// Changes an existing VM as far as it can be; `None` leaves a value as it is. What can't be
+    /// changed while it runs is said, with how to change it. A disk can't shrink: exit code 2.
+    fn resize(&self, resources: Resources) -> anyhow::Result<()>;
     /// Starts it, and returns when it answers. If it runs already, that is checked.
     fn start(&self) -> anyhow::Result<()>;
     /// Stops it in an orderly way.
@@ -115,35 +137,50 @@ pub enum Need {
 pub fn ready(config: &Config, need: Need) -> anyhow::Result<Endpoint> {
     let provider = provider(config)?;
     let status = provider.status()?;
-    let start_hint = "git agent-vm start starts it";
-    match status.state {
-        State::Running => {}
+    match &status.state {
+        State::Running => return endpoint(provider.as_ref()),
         State::Absent => {
             if need != Need::Create || config.auto_start == Some(false) {
                 return Err(Error::not_found(format!("there is no {}", provider.describe()))
                     .hint("git agent-vm start makes it")
                     .into());
             }
-            provider.create(Resources::default())?;
-            provider.start()?;
         }
-        State::Stopped | State::Starting => {
+        State::Broken(damage) if damage.for_good => {
+            let what = format!("the {} is broken: {damage}", provider.describe());
+            let error = Error::failed(what);
+            return Err(damage.hints.iter().fold(error, |error, hint| error.hint(hint)).into());
+        }
+        State::Starting => {}
+        State::Stopped | State::Broken(_) => {
             let left_alone = need == Need::StartUnlessStopped
                 && provider.stopped_on_purpose()
                 && config.auto_start != Some(true);
-            if status.state == State::Stopped && (left_alone || config.auto_start == Some(false)) {
-                return Err(Error::failed(format!("the {} is stopped", provider.describe()))
-                    .hint(start_hint)
+            if left_alone || config.auto_start == Some(false) {
+                let word = status.state.word();
+                return Err(Error::failed(format!("the {} is {word}", provider.describe()))
+                    .hint("git agent-vm start starts it")
                     .into());
             }
-            provider.start()?;
-        }
-        State::Broken(why) => {
-            return Err(Error::failed(format!("the {} is broken: {why}", provider.describe()))
-                .hint("git agent-vm start tries to mend it")
-                .into());
         }
     }
+    // What is wrong in common/ is said before anything is made.
+    let plan = Plan::load(config)?;
+    if status.state == State::Absent {
+        provider.create(Resources::default())?;
+    }
+    provider.start()?;
+    let endpoint = endpoint(provider.as_ref())?;
+    // What the caller is after may work without the packages that failed.
+    if let Err(error) = plan.apply(config, &endpoint, &provider.describe()) {
+        ui::warning(&format!("{error:#}"));
+        ui::hint("git agent-vm start tries again");
+    }
+    Ok(endpoint)
+}
+
+/// The way into a VM that runs.
+pub fn endpoint(provider: &dyn Provider) -> anyhow::Result<Endpoint> {
     provider.endpoint()?.ok_or_else(|| {
         Error::failed(format!("the {} runs, but has no ssh port", provider.describe()))
             .hint("git agent-vm stop, then git agent-vm start")

@@ -73,6 +73,10 @@ impl Provider for SshHost {
         Err(self.refuse("make"))
     }
 
+    fn resize(&self, _resources: Resources) -> anyhow::Result<()> {
+        Err(self.refuse("resize"))
+    }
+
     fn start(&self) -> anyhow::Result<()> {
         Err(self.refuse("start"))
     }

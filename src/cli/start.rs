@@ -1,0 +1,85 @@
+//! `git agent-vm start`: make the VM, or start it, and set it up.
+
+use std::process::ExitCode;
+
+use crate::config::{self, Config, ProviderKind, UnknownKeys};
+use crate::git::Repo;
+use crate::provision::Plan;
+use crate::ui;
+use crate::vm::{self, Provider, Resources, State};
+
+/// Make the VM, or start it
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Virtual processors (a new VM: as many as this machine has, at most 4)
+    #[arg(long, visible_alias = "vcpu", value_name = "N", value_parser = config::parse_cpus)]
+    cpus: Option<u32>,
+    /// Memory; a number without a unit is GiB (a new VM: 8GiB, at most half of this machine's)
+    #[arg(long, value_name = "SIZE", value_parser = config::parse_memory)]
+    memory: Option<u64>,
+    /// Disk; it takes up only what is used, and can grow later but not shrink (a new VM: 100GiB)
+    #[arg(long, value_name = "SIZE", value_parser = config::parse_disk)]
+    disk: Option<u64>,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let repo = Repo::discover()?;
+    let config = Config::load(repo.as_ref(), UnknownKeys::Refuse)?;
+    let provider = vm::provider(&config)?;
+    let asked = Resources { cpus: args.cpus, memory: args.memory, disk: args.disk };
+    // What is wrong in common/ is said before anything is made.
+    let plan = Plan::load(&config)?;
+    if config.provider == ProviderKind::Lima {
+        bring_up(provider.as_ref(), asked)?;
+    } else {
+        provider.start()?;
+    }
+    let endpoint = vm::endpoint(provider.as_ref())?;
+    if config.provider == ProviderKind::Lima {
+        plan.apply(&config, &endpoint, &provider.describe())?;
+    }
+    say_what_runs(provider.as_ref())?;
+    if let Some(repo) = &repo {
+        offer_branch(repo, &config)?;
+    } else {
+        ui::hint("in a repository: git push agentvm::BRANCH");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bring_up(provider: &dyn Provider, asked: Resources) -> anyhow::Result<()> {
+    if provider.status()?.state == State::Absent {
+        provider.create(asked)?;
+    } else {
+        provider.resize(asked)?;
+    }
+    provider.start()
+}
+
+fn say_what_runs(provider: &dyn Provider) -> anyhow::Result<()> {
+    let status = provider.status()?;
+    let mut text = format!("the {} is {}", provider.describe(), status.state.word());
+    if let (Some(cpus), Some(memory), Some(disk)) = (status.cpus, status.memory, status.disk) {
+        text = format!("{text}: {cpus} cpus, {} memory, {} disk", ui::size(memory), ui::size(disk));
+    }
+    ui::note(&text);
+    Ok(())
+}
+
+/// Makes the branch that is checked out ready to be pushed, and says how.
+fn offer_branch(repo: &Repo, config: &Config) -> anyhow::Result<()> {
+    let Some(branch) = repo.head_branch()? else {
+        ui::hint("git push agentvm::BRANCH sends a branch of this repository to the VM");
+        return Ok(());
+    };
+    if repo.branch_tip(&branch)?.is_none() {
+        ui::hint(&format!("after the first commit: git push agentvm::{branch}"));
+        return Ok(());
+    }
+    if config.enrolment(&branch).is_none() {
+        repo.enrol(&branch)?;
+    }
+    ui::hint(&format!("git push agentvm::{branch} sends this branch to the VM"));
+    ui::hint(&format!("git agent-vm connect {branch} opens a shell there"));
+    Ok(())
+}

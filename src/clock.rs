@@ -1,0 +1,59 @@
+//! The guest's clock: a VM falls behind by as long as its host slept, and certificates, `apt` and
+//! `make` then fail in odd ways. Lima's own synchronisation is part of what `plain` leaves out.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::ssh::Endpoint;
+use crate::ui;
+
+/// Below this, in seconds, a difference is ordinary: of rounding, and of a busy machine.
+const TOLERATED: i64 = 2;
+
+/// Sets the guest's clock to ours if it is wrong by more than 2 seconds, and says so. `skew` is the
+/// guest's time less ours, in seconds. A clock that can't be set is only warned about.
+pub fn mend(endpoint: &Endpoint, describe: &str, skew: i64) -> anyhow::Result<()> {
+    if skew.abs() <= TOLERATED {
+        return Ok(());
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let output = endpoint
+        .probe(&format!("sudo -n date -u -s @{now} >/dev/null"))
+        .time_limit(Duration::from_secs(30))
+        .output()?;
+    if output.exit.success() {
+        ui::note(&format!("the clock of the {describe} was {} and is set right", in_words(skew)));
+    } else {
+        ui::warning(&format!(
+            "the clock of the {describe} is {} and cannot be set: {}",
+            in_words(skew),
+            output.stderr_tail(1)
+        ));
+    }
+    Ok(())
+}
+
+/// `90 s behind`, `3 h ahead`.
+#[must_use]
+pub fn in_words(skew: i64) -> String {
+    let seconds = skew.unsigned_abs();
+    let amount = match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    };
+    format!("{amount} {}", if skew < 0 { "behind" } else { "ahead" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_words;
+
+    #[test]
+    fn differences_are_said_in_a_fitting_unit() {
+        assert_eq!(in_words(-3), "3 s behind");
+        assert_eq!(in_words(600), "10 min ahead");
+        assert_eq!(in_words(-21_600), "6 h behind");
+        assert_eq!(in_words(-172_800), "2 days behind");
+    }
+}

@@ -1,0 +1,151 @@
+# The second guest program: sets the VM up, as root. Sent like guest.sh:
+# NONCE HASH NOW VERB ARGS…, answers as in wire.rs. Whoever runs it sends fields all the
+# time, so that silence means a lost connection and not a slow package.
+#
+#   apt HASH   installs the packages on standard input, one PACKAGE[=VERSION] a
+#              line, unless the stamp of an earlier run says HASH.
+#              done=unchanged|present|installed  stage=TEXT  step=TEXT  tick=
+set -eu
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C DEBIAN_FRONTEND=noninteractive
+export PATH LC_ALL DEBIAN_FRONTEND
+umask 022
+nl='
+'
+
+if [ "$(id -u)" != 0 ]; then
+    exec sudo -n sh -c 'eval "$(printf %s "$0" | base64 -d)"' "$0" "$@"
+fi
+
+field() { printf '%s=%s\0' "$1" "$2"; }
+
+fail() {
+    field fail "failed $1"
+    exit 1
+}
+
+# Shows that we are alive. The sleep must not keep the connection open.
+start_ticking() {
+    (while :; do
+        sleep 10 >/dev/null 2>&1 </dev/null
+        field tick ''
+    done) &
+    ticker=$!
+    trap 'kill "$ticker" 2>/dev/null || :' EXIT
+}
+
+# Who holds a lock on any of apt's files: "NAME (process PID)".
+lock_holder() {
+    for lock_file in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock \
+        /var/lib/apt/lists/lock /var/cache/apt/archives/lock; do
+        [ -e "$lock_file" ] || continue
+        inode=$(stat -c %i "$lock_file")
+        pid=$(sed -n "s/^[0-9]*: [A-Z]* *[A-Z]* *WRITE \([0-9]*\) [0-9a-f]*:[0-9a-f]*:$inode .*/\1/p" /proc/locks | head -n 1)
+        [ -n "$pid" ] || continue
+        name=$(cat "/proc/$pid/comm" 2>/dev/null) || continue
+        printf '%s (process %s)' "$name" "$pid"
+        return
+    done
+}
+
+wait_for_locks() {
+    waited=0 told=
+    while holder=$(lock_holder) && [ -n "$holder" ] && [ "$waited" -lt 900 ]; do
+        [ "$holder" = "$told" ] ||
+            field stage "waiting for $holder, which holds the lock of apt"
+        told=$holder waited=$((waited + 1))
+        sleep 1
+    done
+}
+
+# The words of standard input that are not installed as wanted.
+missing_packages() {
+    all=$nl$(dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\n' |
+        sed -n 's/^installed //p')$nl
+    while IFS= read -r wanted; do
+        name=${wanted%%=*}
+        case $all in
+        *"$nl$name "*) ;;
+        *)
+            echo "$wanted"
+            continue
+            ;;
+        esac
+        [ "$name" != "$wanted" ] || continue
+        found=${all#*"$nl$name "}
+        found=${found%%"$nl"*}
+        # shellcheck disable=SC2254 # a version may be a pattern, as for apt
+        case $found in
+        ${wanted#*=}) ;;
+        *) echo "$wanted" ;;
+        esac
+    done
+}
+
+# apt_get STAGE ARGS…: its progress becomes fields, its output goes to the log.
+apt_get() {
+    field stage "$1"
+    shift
+    {
+        code=0
+        apt-get -y -q -o APT::Status-Fd=3 -o DPkg::Lock::Timeout=900 \
+            -o Acquire::Retries=3 -o Acquire::http::Timeout=60 \
+            -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef \
+            -o Dpkg::Options::=--force-confold "$@" \
+            3>&1 >>"$log" 2>&1 </dev/null || code=$?
+        echo "exit:$code"
+    } | {
+        while IFS=: read -r kind what percent text; do
+            case $kind in
+            dlstatus | pmstatus) field step "${percent%%.*} % $text" ;;
+            exit) exit "$what" ;;
+            esac
+        done
+        exit 1
+    } || fail "apt-get $(last_word "$@") failed in the VM:$nl$(tail -n 8 "$log")${nl}the whole log is $log in the VM"
+}
+
+last_word() {
+    for word in "$@"; do
+        case $word in update | install) break ;; esac
+    done
+    echo "$word"
+}
+
+apt() {
+    hash=${1#p}
+    stamp=/var/lib/agentvm/apt-packages
+    log=/var/log/agentvm-apt.log
+    wanted=$(cat)
+    mkdir -p /var/lib/agentvm
+    if [ "$(cat "$stamp" 2>/dev/null || :)" = "$hash" ]; then
+        field done unchanged
+        return
+    fi
+    result=present
+    todo=$(printf '%s\n' "$wanted" | missing_packages)
+    if [ -n "$todo" ]; then
+        start_ticking
+        : >"$log"
+        wait_for_locks
+        # An earlier run may have been killed half-way.
+        dpkg --configure -a --force-confdef --force-confold >>"$log" 2>&1 </dev/null || :
+        apt_get 'reading the package lists' -o APT::Update::Error-Mode=any update
+        # shellcheck disable=SC2086 # one word each: the host has checked them
+        apt_get "installing $(printf '%s\n' "$todo" | wc -l) packages" \
+            --no-install-recommends install $todo
+        result=installed
+    fi
+    printf '%s\n' "$hash" >"$stamp.new"
+    mv -f "$stamp.new" "$stamp"
+    field done "$result"
+}
+
+nonce=$1 verb=$4
+shift 4
+printf 'agentvm/1 %s\n' "$nonce"
+case $verb in
+apt) apt "$@" ;;
+*) fail "unknown verb $verb" ;;
+esac
+field end ok

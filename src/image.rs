@@ -1,0 +1,204 @@
+//! The disk image that a VM is made from: what `agentvm.image` may name, checked before anything
+//! is made.
+//!
+//! Knows image files; knows neither Lima's template nor how an image is built.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::error::Error;
+use crate::sanitize;
+use crate::ui::Progress;
+
+/// The files of an image directory that `SHA256SUMS` must list.
+const DIRECTORY_FILES: [&str; 4] = ["disk.qcow2", "vmlinuz", "initrd.img", "cmdline"];
+
+/// An image for a VM on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Image {
+    /// A disk image file that boots by its own firmware entry.
+    File(PathBuf),
+    /// A disk image to be downloaded.
+    Url {
+        /// An https URL, without a fragment.
+        location: String,
+        /// `sha256:HEX` or `sha512:HEX`.
+        digest: String,
+    },
+    /// A directory of ours: a disk with the kernel beside it, which boots faster.
+    Directory {
+        /// Where it is.
+        dir: PathBuf,
+        /// The kernel's command line.
+        cmdline: String,
+    },
+}
+
+impl Image {
+    /// Reads a value of `agentvm.image` and checks what it names: that a file is there, that a URL
+    /// has a digest, that the files of a directory are those of its `SHA256SUMS`.
+    pub fn open(value: &str) -> Result<Self, Error> {
+        if let Some((scheme, _)) = value.split_once("://") {
+            return parse_url(value, scheme);
+        }
+        let path = match (value.strip_prefix("~/"), std::env::home_dir()) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => PathBuf::from(value),
+        };
+        if !path.is_absolute() {
+            return Err(wrong(
+                value,
+                "it is an absolute path, a path that begins with ~/, or an https URL",
+            ));
+        }
+        let meta = std::fs::metadata(&path).map_err(|error| unreadable(&path, &error))?;
+        if meta.is_dir() {
+            return open_directory(&path);
+        }
+        File::open(&path).map_err(|error| unreadable(&path, &error))?;
+        if meta.len() == 0 {
+            return Err(wrong(value, "the file is empty"));
+        }
+        Ok(Self::File(path))
+    }
+}
+
+fn wrong(value: &str, why: &str) -> Error {
+    Error::usage(format!("agentvm.image is '{}': {why}", sanitize::text(value)))
+        .hint("an image is a disk image file, a directory made by scripts/build-image, or https://…#sha256:HEX")
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    Error::usage(format!("agentvm.image: cannot read {}: {error}", path.display())).hint(
+        "git config --show-origin agentvm.image shows where it is set; without it, Debian's own image is used",
+    )
+}
+
+fn parse_url(value: &str, scheme: &str) -> Result<Image, Error> {
+    if scheme != "https" {
+        return Err(wrong(value, "only https is downloaded"));
+    }
+    let Some((location, digest)) = value.split_once('#') else {
+        return Err(wrong(value, "a URL needs a digest: https://…#sha256:HEX or #sha512:HEX"));
+    };
+    let length = match digest.split_once(':') {
+        Some(("sha256", hex)) if is_hex(hex) => (hex.len(), 64),
+        Some(("sha512", hex)) if is_hex(hex) => (hex.len(), 128),
+        _ => return Err(wrong(value, "the digest after '#' is sha256:HEX or sha512:HEX")),
+    };
+    if length.0 != length.1 {
+        return Err(wrong(value, &format!("the digest has {} digits, not {}", length.0, length.1)));
+    }
+    Ok(Image::Url { location: location.to_owned(), digest: digest.to_owned() })
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+fn open_directory(dir: &Path) -> Result<Image, Error> {
+    let sums_path = dir.join("SHA256SUMS");
+    let sums =
+        std::fs::read_to_string(&sums_path).map_err(|error| unreadable(&sums_path, &error))?;
+    let _progress = Progress::start("checking the image");
+    for name in DIRECTORY_FILES {
+        let wanted = listed(&sums, name).ok_or_else(|| {
+            Error::usage(format!("{} does not list {name}", sums_path.display())).hint(rebuild(dir))
+        })?;
+        let path = dir.join(name);
+        let found = sha256(&path).map_err(|error| unreadable(&path, &error))?;
+        if found != wanted {
+            return Err(Error::usage(format!(
+                "{} is not what {} says: its SHA-256 is {found}",
+                path.display(),
+                sums_path.display()
+            ))
+            .hint(rebuild(dir)));
+        }
+    }
+    let path = dir.join("cmdline");
+    let cmdline = std::fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
+    Ok(Image::Directory { dir: dir.to_owned(), cmdline: cmdline.trim().to_owned() })
+}
+
+fn rebuild(dir: &Path) -> String {
+    format!("build it again: scripts/build-image {}", dir.display())
+}
+
+/// The digest of `name` in a file as `sha256sum` writes it.
+fn listed<'a>(sums: &'a str, name: &str) -> Option<&'a str> {
+    sums.lines().find_map(|line| {
+        let (digest, file) = line.split_once(' ')?;
+        (file.trim_start_matches([' ', '*']) == name).then_some(digest)
+    })
+}
+
+fn sha256(path: &Path) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0_u8; 1 << 20];
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        digest.update(&buffer[..count]);
+    }
+    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(value: &str) -> String {
+        let error = Image::open(value).unwrap_err();
+        assert_eq!(error.kind(), crate::error::Kind::Usage);
+        assert!(!error.hints().is_empty());
+        error.to_string()
+    }
+
+    #[test]
+    fn a_url_needs_https_and_a_whole_digest() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        assert_eq!(
+            Image::open(&format!("https://example.org/x.qcow2#{digest}")).unwrap(),
+            Image::Url { location: "https://example.org/x.qcow2".into(), digest }
+        );
+        assert!(refusal("http://example.org/x#sha256:aa").contains("only https"));
+        assert!(refusal("https://example.org/x").contains("needs a digest"));
+        assert!(refusal("https://example.org/x#sha256:abc").contains("3 digits, not 64"));
+        assert!(refusal("https://example.org/x#md5:abc").contains("sha512:HEX"));
+    }
+
+    #[test]
+    fn a_path_is_absolute_and_there() {
+        assert!(refusal("x.qcow2").contains("absolute"));
+        assert!(refusal("/no/such/image").contains("cannot read /no/such/image"));
+    }
+
+    #[test]
+    fn a_directory_is_what_its_digests_say() {
+        let dir = tempfile::tempdir().unwrap();
+        let value = dir.path().to_str().unwrap();
+        assert!(refusal(value).contains("SHA256SUMS"));
+        let mut sums = String::new();
+        for name in DIRECTORY_FILES {
+            std::fs::write(dir.path().join(name), format!("{name}\n")).unwrap();
+            sums += &format!("{}  {name}\n", sha256(&dir.path().join(name)).unwrap());
+        }
+        std::fs::write(dir.path().join("SHA256SUMS"), &sums).unwrap();
+        let image = Image::open(value).unwrap();
+        assert_eq!(
+            image,
+            Image::Directory { dir: dir.path().to_owned(), cmdline: "cmdline".into() }
+        );
+        std::fs::write(dir.path().join("vmlinuz"), "other").unwrap();
+        assert!(refusal(value).contains("vmlinuz is not what"));
+        std::fs::remove_file(dir.path().join("vmlinuz")).unwrap();
+        assert!(refusal(value).contains("cannot read"));
+    }
+}

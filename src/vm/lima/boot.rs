@@ -1,0 +1,265 @@
+//! Starting: `limactl start` in the background, and our own logins until the guest says that this
+//! boot is finished. limactl's own word for that, READY, comes several seconds later.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::process::Signal;
+
+use super::limactl::{Instance, log_messages};
+use super::{Found, Lima, accel, name_processes, processes, record};
+use crate::clock;
+use crate::error::Error;
+use crate::guest::time_limit;
+use crate::process::Running;
+use crate::ssh::Endpoint;
+use crate::ui::Progress;
+use crate::vm::{Provider as _, State};
+
+/// How long a boot may take. Emulated, on a busy machine and with Debian's own image, it takes
+/// minutes.
+const BOOT_LIMIT: Duration = Duration::from_secs(15 * 60);
+/// One login, with a guest that is busy booting.
+const LOGIN_LIMIT: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(300);
+/// How long a guest that lost its host agent gets to shut down.
+const RETIRE_LIMIT: Duration = Duration::from_secs(60);
+
+impl Lima {
+    pub(super) fn boot(&self) -> anyhow::Result<()> {
+        let _lock = self.lock("starting")?;
+        let mut instance = match self.find()? {
+            // Never let limactl start what it does not have: it would make a VM of its own choice.
+            Found::Absent => return Err(self.absent()),
+            Found::Damaged(damage) => return Err(self.broken(damage)),
+            Found::Instance(instance) => instance,
+        };
+        self.adopt(&instance)?;
+        self.check_effective(&instance)?;
+        let mut state = self.state_of(&instance, self.files.load()?.as_ref());
+        if let State::Broken(damage) = &state {
+            if damage.for_good {
+                return Err(self.broken(damage.clone()));
+            }
+            instance = self.mend(instance)?;
+            state = self.state_of(&instance, self.files.load()?.as_ref());
+        }
+        match state {
+            State::Running | State::Starting => self.await_boot(None),
+            State::Stopped => self.launch(&instance),
+            State::Absent => Err(self.absent()),
+            State::Broken(damage) => Err(self.broken(damage)),
+        }?;
+        self.files.update(|record| {
+            record.ever_booted = true;
+            record.stopped_on_purpose = false;
+            record.booted_run = record::run_of(&instance.dir);
+        })
+    }
+
+    fn launch(&self, instance: &Instance) -> anyhow::Result<()> {
+        self.limactl.check_version()?;
+        let held = processes::holding(&instance.dir);
+        if !held.is_empty() {
+            // Lima has lost sight of it; QEMU would refuse the disk.
+            self.retire(&held)?;
+        }
+        let mut cmd = self.limactl.command().args(["start", "--timeout=30m", self.name.as_str()]);
+        if let Some((name, value)) = accel::environment(self.config.accel)? {
+            cmd = cmd.env(name, value);
+        }
+        if let Some(endpoint) = self.live_endpoint() {
+            endpoint.forget_master();
+        }
+        std::fs::remove_file(self.files.dir().join(crate::ssh::MASTER_SOCKET)).ok();
+        // The port that stands there is that of the last run, and may be anybody's now.
+        std::fs::remove_file(instance.dir.join("ssh.config")).ok();
+        let mut child = cmd.current_dir("/").detach(self.files.new_start_log()?)?;
+        let outcome = self.await_boot(Some(&mut child));
+        // It goes on watching the boot by itself, whatever came of ours.
+        child.let_go();
+        outcome
+    }
+
+    /// Logs in until the boot marker is there, then sets the guest's clock right.
+    fn await_boot(&self, mut launcher: Option<&mut Running>) -> anyhow::Result<()> {
+        let progress = Progress::start(&format!("starting the {}", self.describe()));
+        let limit = time_limit(BOOT_LIMIT);
+        let deadline = Instant::now() + limit;
+        let mut said = String::from("it has no ssh port yet");
+        let mut gone_since: Option<Instant> = None;
+        while Instant::now() < deadline {
+            if let Some(child) = &mut launcher
+                && let Some(exit) = child.wait_for(Some(Duration::ZERO))?
+            {
+                if !exit.success() {
+                    return Err(self.start_failed());
+                }
+                launcher = None;
+            }
+            if let Some(endpoint) = self.live_endpoint() {
+                gone_since = None;
+                match log_in(&endpoint)? {
+                    Login::Booted { clock_skew } => {
+                        drop(progress);
+                        return clock::mend(&endpoint, &self.describe(), clock_skew);
+                    }
+                    Login::Booting => {
+                        if said != "booting" {
+                            progress.update(&format!("starting the {}: it boots", self.describe()));
+                        }
+                        said = "booting".into();
+                    }
+                    Login::Refused(words) => said = words,
+                }
+            } else if launcher.is_none() {
+                // Between two runs of the host agent there is a moment without one.
+                let since = *gone_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > Duration::from_secs(5) {
+                    return Err(self.start_failed());
+                }
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Err(self.too_slow(limit, &said))
+    }
+
+    fn start_failed(&self) -> anyhow::Error {
+        let log = self.files.start_log();
+        let dir = self.instance_dir();
+        let agent = std::fs::read(dir.join("ha.stderr.log"))
+            .map(|log| super::limactl::messages(&log))
+            .unwrap_or_default();
+        Error::failed(format!("the {} did not start: {}", self.describe(), log_messages(&log)))
+            .hint(format!("Lima's host agent said: {agent}"))
+            .hint(format!("logs: {}, {}/*.log", log.display(), dir.display()))
+            .into()
+    }
+
+    fn too_slow(&self, limit: Duration, said: &str) -> anyhow::Error {
+        let dir = self.instance_dir();
+        let error = Error::timed_out(format!(
+            "the {} did not finish booting in {} s; the last login said: {said}",
+            self.describe(),
+            limit.as_secs()
+        ))
+        .hint(format!("what the guest printed: {}/serial*.log", dir.display()));
+        let booted = self.files.load().ok().flatten().is_some_and(|record| record.ever_booted);
+        let next = if booted {
+            "git agent-vm start waits on; git agent-vm stop, then start, boots it anew"
+        } else {
+            "git agent-vm start waits on; or make it anew, it holds no work yet: git agent-vm destroy --force, then git agent-vm start"
+        };
+        error.hint(next).into()
+    }
+
+    /// Brings an instance whose parts do not fit together back to "Stopped".
+    fn mend(&self, instance: Box<Instance>) -> anyhow::Result<Box<Instance>> {
+        self.drop_stale_pid_files(Some(&instance));
+        let own = self.own_processes(Some(&instance));
+        if !own.is_empty() {
+            self.retire(&own)?;
+        }
+        match self.find()? {
+            Found::Instance(instance) => Ok(instance),
+            Found::Absent => Err(self.absent()),
+            Found::Damaged(damage) => Err(self.broken(damage)),
+        }
+    }
+
+    /// Ends processes of this instance that Lima does not look after any more. The guest may still
+    /// be at work: it is asked to shut down first.
+    pub(super) fn retire(&self, pids: &[i32]) -> anyhow::Result<()> {
+        let progress = Progress::start(&format!(
+            "the {} runs without Lima's host agent ({}): shutting it down",
+            self.describe(),
+            name_processes(pids)
+        ));
+        if let Some(endpoint) = self.orphan_endpoint() {
+            endpoint.close_master();
+            endpoint.forget_master();
+            // What it says does not matter: whether the process ends does.
+            endpoint.probe("sudo -n systemctl poweroff").time_limit(LOGIN_LIMIT).output().ok();
+        }
+        let mut left = processes::wait_gone(pids, time_limit(RETIRE_LIMIT));
+        for signal in [Signal::TERM, Signal::KILL] {
+            if !left.is_empty() {
+                processes::end(&left, signal);
+                left = processes::wait_gone(&left, Duration::from_secs(10));
+            }
+        }
+        drop(progress);
+        if left.is_empty() {
+            return Ok(());
+        }
+        Err(Error::failed(format!(
+            "{} of the {} has its disk open and does not end",
+            name_processes(&left),
+            self.describe()
+        ))
+        .hint(format!(
+            "kill -9 {}, then git agent-vm start",
+            left.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        ))
+        .into())
+    }
+
+    /// The way into a guest without a host agent: QEMU itself forwards the port.
+    fn orphan_endpoint(&self) -> Option<Endpoint> {
+        self.files.is_pinned().then(|| self.endpoint_by_files()).flatten()
+    }
+}
+
+/// What one login found.
+enum Login {
+    /// The marker is there. The clock's skew in seconds, positive where the guest is ahead.
+    Booted { clock_skew: i64 },
+    /// It lets us in, and is not finished.
+    Booting,
+    /// No login yet; ssh's words, cleaned.
+    Refused(String),
+}
+
+fn log_in(endpoint: &Endpoint) -> anyhow::Result<Login> {
+    use crate::process::{Exit, ProcessError};
+    let remote = "cat /run/agentvm/booted 2>/dev/null && exec date +%s";
+    let output = match endpoint.probe(remote).time_limit(LOGIN_LIMIT).output_cap(4096).output() {
+        Ok(output) => output,
+        Err(ProcessError::TimedOut(..)) => return Ok(Login::Refused("nothing".into())),
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(guest_now) = booted(&output.stdout) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let clock_skew = guest_now - i64::try_from(now).unwrap_or(i64::MAX);
+        return Ok(Login::Booted { clock_skew });
+    }
+    Ok(match output.exit {
+        Exit::Code(255) => Login::Refused(output.stderr_tail(1)),
+        _ => Login::Booting,
+    })
+}
+
+/// The guest's clock, if `text` is the marker, `1 BOOT_ID`, and the time after it.
+fn booted(text: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?;
+    // Start-up files may print before it.
+    let mut lines = text.lines().rev();
+    let now = lines.next()?.parse().ok()?;
+    let (version, boot_id) = lines.next()?.split_once(' ')?;
+    (version == "1" && boot_id.len() == 36).then_some(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::booted;
+
+    #[test]
+    fn the_marker_and_the_time_are_read_strictly() {
+        let id = "0d5fe8a1-2e6b-4f5c-9d5c-0123456789ab";
+        assert_eq!(booted(format!("1 {id}\n1764100000\n").as_bytes()), Some(1_764_100_000));
+        assert_eq!(booted(format!("hello\n1 {id}\n17\n").as_bytes()), Some(17));
+        for text in ["", "1764100000\n", "1 short\n17\n", "2 x\n17\n"] {
+            assert_eq!(booted(text.as_bytes()), None, "{text:?}");
+        }
+        assert_eq!(booted(format!("1 {id}\n").as_bytes()), None);
+    }
+}

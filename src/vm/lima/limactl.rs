@@ -1,0 +1,278 @@
+//! Calling limactl: a cleaned environment, limits of time, and its log lines as messages.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+use crate::error::Error;
+use crate::process::{Cmd, Output, ProcessError};
+use crate::sanitize;
+
+/// The oldest Lima that knows all that we ask for.
+const OLDEST: (u32, u32) = (2, 0);
+/// For what only reads files. On a busy machine limactl needs a second.
+const SHORT: Duration = Duration::from_secs(60);
+/// limactl, its host agent and QEMU get these variables and no others: what we were started with
+/// may hold secrets, proxies and switches that change what Lima does.
+const KEPT: &[&str] = &[
+    "HOME",
+    "LANG",
+    "LIMA_HOME",
+    "LOGNAME",
+    "PATH",
+    "SHELL",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+];
+
+/// limactl with one `LIMA_HOME`.
+#[derive(Debug)]
+pub(crate) struct Limactl {
+    home: PathBuf,
+}
+
+/// What `limactl list NAME` says.
+#[derive(Debug)]
+pub(crate) enum Listed {
+    /// There is such an instance.
+    Found(Box<Instance>),
+    /// It says that there is none.
+    Missing,
+    /// It says nothing, or nothing that can be understood; the text says what.
+    Unclear(String),
+}
+
+/// An instance as `limactl list --json` shows it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Instance {
+    pub(crate) name: String,
+    /// `Running`, `Stopped`, `Broken`, `Installing`, `Uninitialized` or empty.
+    #[serde(default)]
+    pub(crate) status: String,
+    pub(crate) dir: PathBuf,
+    pub(crate) cpus: Option<u32>,
+    /// Bytes.
+    pub(crate) memory: Option<u64>,
+    /// Bytes.
+    pub(crate) disk: Option<u64>,
+    #[serde(rename = "hostAgentPID", default)]
+    pub(crate) host_agent_pid: i32,
+    #[serde(rename = "driverPID", default)]
+    pub(crate) driver_pid: i32,
+    /// What is in effect after all of Lima's override files.
+    pub(crate) config: Option<serde_json::Value>,
+    #[serde(default)]
+    pub(crate) protected: bool,
+    /// What limactl said besides: why an instance is broken stands only there.
+    #[serde(skip)]
+    pub(crate) said: String,
+}
+
+impl Limactl {
+    /// Uses the `LIMA_HOME` that is set, or Lima's default.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let home = match std::env::var_os("LIMA_HOME").filter(|value| !value.is_empty()) {
+            Some(value) => std::path::absolute(value)?,
+            None => std::env::home_dir()
+                .ok_or_else(|| Error::failed("cannot find the home directory: HOME is not set"))?
+                .join(".lima"),
+        };
+        // Lima resolves links too. Where there is nothing yet, there are no links.
+        Ok(Self { home: home.canonicalize().unwrap_or(home) })
+    }
+
+    /// `LIMA_HOME`.
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// The private key that opens every VM of this `LIMA_HOME`.
+    pub(crate) fn user_key(&self) -> PathBuf {
+        self.home.join("_config/user")
+    }
+
+    /// Where an instance's files are.
+    pub(crate) fn instance_dir(&self, name: &str) -> PathBuf {
+        self.home.join(name)
+    }
+
+    /// limactl, ready for arguments.
+    #[allow(clippy::unused_self)] // the environment carries LIMA_HOME
+    pub(crate) fn command(&self) -> Cmd {
+        Cmd::new("limactl")
+            .env_only(|name| KEPT.contains(&name) || name.starts_with("LC_"))
+            .args(["--tty=false", "--log-format=json"])
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run(&self, args: &[&str], limit: Duration) -> anyhow::Result<Output> {
+        self.finish(self.command().args(args), limit)
+    }
+
+    /// Runs a command made by [`Limactl::command`] to its end.
+    #[allow(clippy::unused_self)]
+    pub(crate) fn finish(&self, cmd: Cmd, limit: Duration) -> anyhow::Result<Output> {
+        cmd.time_limit(limit).output().map_err(explain)
+    }
+
+    /// Runs it, and makes an exit code other than 0 an error: "cannot WHAT: …".
+    pub(crate) fn must(&self, args: &[&str], limit: Duration, what: &str) -> anyhow::Result<()> {
+        let output = self.run(args, limit)?;
+        if !output.exit.success() {
+            anyhow::bail!("cannot {what}: {}", messages(&output.stderr));
+        }
+        Ok(())
+    }
+
+    /// Fails with exit code 5 where Lima is missing or too old.
+    pub(crate) fn check_version(&self) -> anyhow::Result<()> {
+        let output = self.run(&["--version"], SHORT)?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if !output.exit.success() {
+            anyhow::bail!("cannot use limactl: {}", messages(&output.stderr));
+        }
+        match version(&text) {
+            Some(found) if found < OLDEST => Err(Error::missing_program(format!(
+                "Lima {}.{} is too old: {}.{} or newer is needed",
+                found.0, found.1, OLDEST.0, OLDEST.1
+            ))
+            .hint(INSTALL)
+            .into()),
+            // A build without a version number is somebody's own, and as new as that.
+            _ => Ok(()),
+        }
+    }
+
+    /// What there is of an instance. It must always be named: without, all would be looked at.
+    pub(crate) fn list(&self, name: &str) -> anyhow::Result<Listed> {
+        let output = self.run(&["list", name, "--json"], SHORT)?;
+        let said = messages(&output.stderr);
+        let found = output
+            .stdout
+            .split(|&byte| byte == b'\n')
+            .filter(|line| !line.trim_ascii().is_empty())
+            .map(serde_json::from_slice::<Instance>)
+            .collect::<Result<Vec<_>, _>>();
+        Ok(match found {
+            Err(error) => Listed::Unclear(format!("limactl list is not understood: {error}")),
+            Ok(all) => match all.into_iter().find(|instance| instance.name == name) {
+                Some(mut instance) => {
+                    instance.said = said;
+                    Listed::Found(Box::new(instance))
+                }
+                None if said.contains("No instance matching") => Listed::Missing,
+                None if output.exit.success() => {
+                    Listed::Unclear("limactl list says nothing about it".into())
+                }
+                None => Listed::Unclear(format!("limactl list failed: {said}")),
+            },
+        })
+    }
+}
+
+const INSTALL: &str = "install Lima 2 (https://lima-vm.io/docs/installation/), or run scripts/quickstart of git-agent-vm";
+
+fn explain(error: ProcessError) -> anyhow::Error {
+    match error {
+        ProcessError::NotFound(_) => {
+            Error::missing_program("the program 'limactl' was not found: Lima runs the VM")
+                .hint(INSTALL)
+                .into()
+        }
+        ProcessError::TimedOut(..) => Error::timed_out(error.to_string()).into(),
+        other => other.into(),
+    }
+}
+
+fn version(text: &str) -> Option<(u32, u32)> {
+    let number = text.split_whitespace().last()?.trim_start_matches('v');
+    let mut parts = number.split(['.', '-', '+']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// A line of `--log-format=json`.
+#[derive(Deserialize)]
+struct LogLine {
+    level: String,
+    msg: String,
+    #[serde(default)]
+    error: String,
+    #[serde(default)]
+    errors: serde_json::Value,
+}
+
+/// The warnings and errors of a log of limactl, cleaned, on one line. Without any, its last lines.
+pub(crate) fn messages(log: &[u8]) -> String {
+    let mut found: Vec<String> = Vec::new();
+    let mut last: Vec<String> = Vec::new();
+    for line in log.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+        let text = match serde_json::from_slice::<LogLine>(line) {
+            Ok(line) => {
+                let mut text = line.msg.clone();
+                for more in [line.error.as_str(), &plain(&line.errors)] {
+                    if !more.is_empty() {
+                        text = format!("{text}: {more}");
+                    }
+                }
+                let text = sanitize::text(&text).into_owned();
+                if matches!(line.level.as_str(), "warning" | "error" | "fatal" | "panic") {
+                    found.push(text.clone());
+                }
+                text
+            }
+            Err(_) => sanitize::line(line).into_owned(),
+        };
+        last.push(text);
+    }
+    let chosen = if found.is_empty() { last } else { found };
+    if chosen.is_empty() {
+        return "limactl said nothing".into();
+    }
+    chosen[chosen.len().saturating_sub(3)..].join("; ")
+}
+
+fn plain(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Null => String::new(),
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Reads a log of limactl for a message, however long it has become.
+pub(crate) fn log_messages(path: &Path) -> String {
+    fs_err::read(path)
+        .with_context(|| format!("cannot read {}", path.display()))
+        .map_or_else(|error| format!("{error:#}"), |log| messages(&log))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        assert_eq!(version("limactl version 2.2.0\n"), Some((2, 2)));
+        assert_eq!(version("limactl version 1.0.0-rc.1\n"), Some((1, 0)));
+        assert_eq!(version("limactl version <unknown>\n"), None);
+    }
+
+    #[test]
+    fn messages_are_the_warnings_and_errors_cleaned() {
+        let log = b"{\"level\":\"info\",\"msg\":\"starting\"}\n\
+            {\"level\":\"fatal\",\"msg\":\"no \\u001b[2J disk\",\"error\":\"x\"}\n";
+        assert_eq!(messages(log), "no \\x1b[2J disk: x");
+        assert_eq!(messages(b"one\ntwo\n"), "one; two");
+        assert_eq!(messages(b""), "limactl said nothing");
+    }
+}
