@@ -143,7 +143,7 @@ apt() {
 
 nonce=$1 verb=$4
 shift 4
-printf 'agentvm/1 %s\n' "$nonce"
+printf 'agentvm/1 %s %s\n' "$nonce" "$(date +%s)"
 case $verb in
 apt) apt "$@" ;;
 *) fail "unknown verb $verb" ;;

@@ -149,7 +149,7 @@ pub fn ready(config: &Config, need: Need) -> anyhow::Result<Endpoint> {
         State::Broken(damage) if damage.for_good => {
             let what = format!("the {} is broken: {damage}", provider.describe());
             let error = Error::failed(what);
-            return Err(damage.hints.iter().fold(error, |error, hint| error.hint(hint)).into());
+            return Err(damage.hints.iter().fold(error, Error::hint).into());
         }
         State::Starting => {}
         State::Stopped | State::Broken(_) => {

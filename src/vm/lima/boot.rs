@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
 
+use super::create::drop_stale_pid_files;
 use super::limactl::{Instance, log_messages};
 use super::{Found, Lima, accel, name_processes, processes, record};
 use crate::clock;
@@ -40,11 +41,12 @@ impl Lima {
             if damage.for_good {
                 return Err(self.broken(damage.clone()));
             }
-            instance = self.mend(instance)?;
+            instance = self.mend(&instance)?;
             state = self.state_of(&instance, self.files.load()?.as_ref());
         }
         match state {
-            State::Running | State::Starting => self.await_boot(None),
+            State::Running => self.await_boot(None, "asking"),
+            State::Starting => self.await_boot(None, "starting"),
             State::Stopped => self.launch(&instance),
             State::Absent => Err(self.absent()),
             State::Broken(damage) => Err(self.broken(damage)),
@@ -74,15 +76,15 @@ impl Lima {
         // The port that stands there is that of the last run, and may be anybody's now.
         std::fs::remove_file(instance.dir.join("ssh.config")).ok();
         let mut child = cmd.current_dir("/").detach(self.files.new_start_log()?)?;
-        let outcome = self.await_boot(Some(&mut child));
+        let outcome = self.await_boot(Some(&mut child), "starting");
         // It goes on watching the boot by itself, whatever came of ours.
         child.let_go();
         outcome
     }
 
     /// Logs in until the boot marker is there, then sets the guest's clock right.
-    fn await_boot(&self, mut launcher: Option<&mut Running>) -> anyhow::Result<()> {
-        let progress = Progress::start(&format!("starting the {}", self.describe()));
+    fn await_boot(&self, mut launcher: Option<&mut Running>, doing: &str) -> anyhow::Result<()> {
+        let progress = Progress::start(&format!("{doing} the {}", self.describe()));
         let limit = time_limit(BOOT_LIMIT);
         let deadline = Instant::now() + limit;
         let mut said = String::from("it has no ssh port yet");
@@ -153,9 +155,9 @@ impl Lima {
     }
 
     /// Brings an instance whose parts do not fit together back to "Stopped".
-    fn mend(&self, instance: Box<Instance>) -> anyhow::Result<Box<Instance>> {
-        self.drop_stale_pid_files(Some(&instance));
-        let own = self.own_processes(Some(&instance));
+    fn mend(&self, instance: &Instance) -> anyhow::Result<Box<Instance>> {
+        drop_stale_pid_files(Some(instance));
+        let own = self.own_processes(Some(instance));
         if !own.is_empty() {
             self.retire(&own)?;
         }

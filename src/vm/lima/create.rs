@@ -193,7 +193,7 @@ impl Lima {
         let _progress = Progress::start(&format!("deleting the {}", self.describe()));
         let own = self.own_processes(instance.as_deref());
         // Lima would end whatever process a stale PID file names.
-        self.drop_stale_pid_files(instance.as_deref());
+        drop_stale_pid_files(instance.as_deref());
         processes::end(&own, Signal::KILL);
         let left = processes::wait_gone(&own, Duration::from_secs(20));
         if !left.is_empty() {
@@ -222,17 +222,17 @@ impl Lima {
         }
         self.files.forget()
     }
+}
 
-    /// Removes PID files that name a process which is not this instance's.
-    pub(super) fn drop_stale_pid_files(&self, instance: Option<&Instance>) {
-        let Some(instance) = instance else { return };
-        for (pid, pattern) in [(instance.host_agent_pid, "ha"), (instance.driver_pid, "driver")] {
-            if pid > 0 && !processes::belongs(pid, &instance.dir) {
-                let names: &[&str] =
-                    if pattern == "ha" { &["ha.pid"] } else { &["qemu.pid", "vz.pid"] };
-                for name in names {
-                    std::fs::remove_file(instance.dir.join(name)).ok();
-                }
+/// Removes PID files that name a process which is not this instance's.
+pub(super) fn drop_stale_pid_files(instance: Option<&Instance>) {
+    let Some(instance) = instance else { return };
+    let files: [(i32, &[&str]); 2] =
+        [(instance.host_agent_pid, &["ha.pid"]), (instance.driver_pid, &["qemu.pid", "vz.pid"])];
+    for (pid, names) in files {
+        if pid > 0 && !processes::belongs(pid, &instance.dir) {
+            for name in names {
+                std::fs::remove_file(instance.dir.join(name)).ok();
             }
         }
     }

@@ -160,7 +160,11 @@ impl Lima {
             "Running" => State::Starting,
             "Stopped" => State::Stopped,
             // Its host agent is up, and QEMU is about to be.
-            "Broken" if run.is_some() && instance.driver_pid == 0 && self.is_booting(instance) => {
+            "Broken"
+                if run.is_some()
+                    && instance.driver_pid == 0
+                    && processes::belongs(instance.host_agent_pid, &instance.dir) =>
+            {
                 State::Starting
             }
             other => {
@@ -177,10 +181,6 @@ impl Lima {
                 })
             }
         }
-    }
-
-    fn is_booting(&self, instance: &Instance) -> bool {
-        processes::belongs(instance.host_agent_pid, &instance.dir)
     }
 
     /// The way in, for a VM whose host agent is alive. Costs three small files.

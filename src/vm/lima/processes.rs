@@ -121,7 +121,7 @@ mod tests {
                 std::os::unix::fs::symlink(&path, &link).unwrap();
                 path = link;
             }
-            assert_eq!(holding(dir.path()), []);
+            assert!(holding(dir.path()).is_empty());
             let script = "exec 3<\"$0\"; echo; exec sleep 60";
             let mut child = Cmd::new("sh").args(["-c", script]).arg(&path).spawn().unwrap();
             let mut line = [0];
@@ -130,7 +130,7 @@ mod tests {
             assert_eq!(holding(dir.path()), [pid], "{name}");
             assert!(is_alive(pid));
             child.kill();
-            assert_eq!(wait_gone(&[pid], Duration::from_secs(5)), []);
+            assert!(wait_gone(&[pid], Duration::from_secs(5)).is_empty());
         }
     }
 

@@ -235,7 +235,9 @@ fn ssh_keygen(dir: &Path, args: &[&str]) -> anyhow::Result<Vec<u8>> {
 fn date(seconds: u64) -> String {
     let days = seconds / 86_400;
     let (mut year, mut left) = (1970, days);
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     while left >= if leap(year) { 366 } else { 365 } {
         left -= if leap(year) { 366 } else { 365 };
         year += 1;
