@@ -22,6 +22,7 @@ pub mod remote;
 pub mod sanitize;
 pub mod ssh;
 pub mod state;
+pub mod survey;
 pub mod ui;
 pub mod vm;
 pub mod workspace;
