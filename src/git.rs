@@ -348,6 +348,18 @@ impl Repo {
     /// Which of these commits a ref of this repository keeps. One that merely lies about in the
     /// object store will be gone after the next `git gc`, so it does not count.
     pub fn kept(&self, ids: &[ObjectId]) -> anyhow::Result<Vec<bool>> {
+        self.reached(ids, &["--all"])
+    }
+
+    /// Which of these commits a ref or a reflog of this repository keeps.
+    pub fn kept_or_logged(&self, ids: &[ObjectId]) -> anyhow::Result<Vec<bool>> {
+        self.reached(ids, &["--all", "--reflog"])
+    }
+
+    fn reached(&self, ids: &[ObjectId], from: &[&str]) -> anyhow::Result<Vec<bool>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let existing = self.existing(ids)?;
         let mut input = String::new();
         for (id, _) in ids.iter().zip(&existing).filter(|(_, exists)| **exists) {
@@ -356,7 +368,8 @@ impl Repo {
         }
         let walk = self
             .git()
-            .args(["rev-list", "--stdin", "--not", "--all"])
+            .args(["rev-list", "--stdin", "--not"])
+            .args(from)
             .stdin_bytes(input)
             .time_limit(SHORT)
             .output_cap(256 << 20)

@@ -16,6 +16,7 @@ pub mod guest;
 pub mod hash;
 pub mod identity;
 pub mod image;
+pub mod loss;
 pub mod process;
 pub mod provision;
 pub mod remote;

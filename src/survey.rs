@@ -114,6 +114,7 @@ pub struct LastCommit {
 
 /// Looks. The error is what kept it from learning of a VM that may be there; the report then says
 /// so too.
+#[must_use]
 pub fn look(config: &Config, repo: Option<&Repo>) -> (Report, Option<anyhow::Error>) {
     let mut report = Report {
         version: 1,

@@ -7,7 +7,7 @@ use crate::branch::BranchName;
 use crate::config::{Config, UnknownKeys};
 use crate::git::{ObjectId, Repo};
 use crate::guest::workspaces::{Found, Losses, Target};
-use crate::guest::{Call, Guest};
+use crate::guest::{Call, Guest, Session};
 use crate::identity::{self, RepoId};
 use crate::process::Exit;
 use crate::vm::Need;
@@ -56,20 +56,15 @@ impl Here {
 
     /// The host's commits, as the guest's verbs read them from standard input.
     pub(super) fn tips_for_guest(&self) -> anyhow::Result<String> {
-        tips_for_guest(&self.repo)
+        Ok(self.repo.tips(crate::survey::TIPS)?.iter().map(|id| format!("{id}\n")).collect())
     }
 }
 
-/// The host's commits, as the guest's verbs read them from standard input.
-pub(super) fn tips_for_guest(repo: &Repo) -> anyhow::Result<String> {
-    Ok(repo.tips(crate::survey::TIPS)?.iter().map(|id| format!("{id}\n")).collect())
-}
-
-/// Asks a guest that answers what a workspace holds that may exist nowhere else.
-pub(super) fn losses(guest: &Guest, target: &Target, tips: &str) -> anyhow::Result<Losses> {
-    let fields = guest.ask(&target.call("losses"), tips.as_bytes())?;
-    Losses::parse(fields)
-        .ok_or_else(|| anyhow::anyhow!("cannot look into the workspace: its answer makes no sense"))
+/// What a workspace holds that may exist nowhere else; the session runs `losses`.
+pub(super) fn losses_in(mut session: Session, tips: &str) -> anyhow::Result<Losses> {
+    session.send(tips.as_bytes())?;
+    Losses::parse(session.fields()?)
+        .ok_or_else(|| anyhow::anyhow!("the guest's answer makes no sense"))
 }
 
 /// The end of a git command that has told the user itself why it failed.
@@ -78,19 +73,5 @@ pub(super) fn git_exit(exit: Exit) -> ExitCode {
         Exit::Code(0) => ExitCode::SUCCESS,
         Exit::Code(_) => ExitCode::FAILURE,
         Exit::Signal(_) => ExitCode::from(exit.shell_code()),
-    }
-}
-
-/// `1 file`, `3 files`.
-pub(super) fn count(number: u64, one: &str) -> String {
-    if number == 1 { format!("1 {one}") } else { format!("{number} {}", plural(one)) }
-}
-
-fn plural(one: &str) -> String {
-    match one {
-        "stash" => "stashes".into(),
-        "process" => "processes".into(),
-        "repository" => "repositories".into(),
-        _ => format!("{one}s"),
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use crate::branch::BranchName;
-use crate::cli::common::{Here, count, git_exit};
+use crate::cli::common::{Here, git_exit};
 use crate::error::Error;
 use crate::git::{ObjectId, Repo};
 use crate::remote::protocol::no_workspace;
@@ -97,7 +97,10 @@ fn advance(
         ui::note(&format!("branch '{branch}' is up to date"));
     } else if repo.is_ancestor(new, &old)? {
         let ahead = repo.count_commits(&old, std::slice::from_ref(new))?;
-        ui::note(&format!("nothing new; branch '{branch}' has {} more", count(ahead, "commit")));
+        ui::note(&format!(
+            "nothing new; branch '{branch}' has {} more",
+            ui::count(ahead, "commit")
+        ));
         ui::hint(&format!("git agent-vm push {branch} sends them to the workspace"));
     } else if let Some(dir) = worktree {
         return Err(Error::failed(format!(
@@ -114,7 +117,7 @@ fn advance(
             "branch '{branch}': {}..{} ({})",
             old.short(),
             new.short(),
-            count(gained, "commit")
+            ui::count(gained, "commit")
         ));
     } else {
         return Err(diverged(repo, branch, &old, new)?.into());
@@ -132,8 +135,8 @@ fn diverged(
     let theirs = repo.count_commits(new, std::slice::from_ref(old))?;
     Ok(Error::failed(format!(
         "branch '{branch}' and its workspace have gone different ways: {} here, {} there; nothing is moved",
-        count(ours, "commit"),
-        count(theirs, "commit")
+        ui::count(ours, "commit"),
+        ui::count(theirs, "commit")
     ))
     .hint(format!("git switch {branch} && git pull --no-rebase agentvm::{branch} merges them"))
     .hint(format!("git log --oneline --left-right {branch}...{} shows them", new.short())))

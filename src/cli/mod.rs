@@ -7,13 +7,16 @@ use clap::Parser;
 use crate::error;
 use crate::ui;
 
-mod start;
-mod stop;
+mod clean;
+mod clean_all;
 mod common;
 mod connect;
+mod destroy;
 mod fetch;
 mod push;
+mod start;
 mod status;
+mod stop;
 
 /// Give coding agents a VM of their own, one workspace a branch, and get their work back by git.
 #[derive(Debug, Parser)]
@@ -40,10 +43,13 @@ enum Color {
 enum Verb {
     Start(start::Args),
     Stop(stop::Args),
+    Destroy(destroy::Args),
     Status(status::Args),
     Connect(connect::Args),
     Push(push::Args),
     Fetch(fetch::Args),
+    Clean(clean::Args),
+    CleanAll(clean_all::Args),
 }
 
 /// Runs the verb that the command line names.
@@ -62,10 +68,13 @@ pub fn main() -> ExitCode {
     let outcome: anyhow::Result<ExitCode> = match &cli.verb {
         Verb::Start(args) => start::run(args),
         Verb::Stop(args) => stop::run(args),
+        Verb::Destroy(args) => destroy::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Connect(args) => connect::run(args),
         Verb::Push(args) => push::run(args),
         Verb::Fetch(args) => fetch::run(args),
+        Verb::Clean(args) => clean::run(args),
+        Verb::CleanAll(args) => clean_all::run(args),
     };
     outcome.unwrap_or_else(|error| error::report(&error))
 }

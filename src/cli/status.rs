@@ -3,10 +3,10 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use crate::cli::common::count;
 use crate::config::{Config, UnknownKeys};
 use crate::error;
 use crate::git::Repo;
+use crate::sanitize::GuestText;
 use crate::survey::{self, Report, Workspace};
 use crate::ui::{self, Progress};
 
@@ -80,7 +80,7 @@ fn vm_line(report: &Report) -> String {
         (status, _) => vec![status.unwrap_or("unknown").to_owned()],
     };
     if let Some(cpus) = vm.cpus {
-        parts.push(count(cpus.into(), "CPU"));
+        parts.push(ui::count(cpus.into(), "CPU"));
     }
     if let Some(memory) = vm.memory_bytes {
         parts.push(format!("{} memory", ui::size(memory)));
@@ -110,15 +110,15 @@ fn state(workspace: &Workspace) -> String {
         }
         _ => {}
     }
-    for (number, one, rest) in [
-        (workspace.commits_unfetched, "commit", " to fetch"),
-        (workspace.commits_unpushed, "commit", " to push"),
-        (workspace.changed, "file", " changed"),
-        (workspace.untracked, "file", " untracked"),
-        (workspace.stashes, "stash", ""),
+    for (number, one) in [
+        (workspace.commits_unfetched, "commit to fetch"),
+        (workspace.commits_unpushed, "commit to push"),
+        (workspace.changed, "file changed"),
+        (workspace.untracked, "file untracked"),
+        (workspace.stashes, "stash"),
     ] {
         if let Some(number) = number.filter(|&number| number > 0) {
-            parts.push(count(number, one) + rest);
+            parts.push(ui::count(number, one));
         }
     }
     parts.extend(workspace.error.clone());
@@ -158,7 +158,12 @@ fn hints(report: &Report, in_repository: bool) -> Vec<String> {
     let mut hints = Vec::new();
     let mut here = report.workspaces.iter().flatten().filter(|workspace| workspace.here);
     if let Some(branch) = here.clone().find_map(|workspace| {
-        workspace.branch.as_ref().filter(|_| workspace.commits_unfetched > Some(0))
+        // What is on another branch there, fetch does not bring.
+        let on = workspace.checked_out.as_ref().map(GuestText::as_bytes);
+        workspace
+            .branch
+            .as_ref()
+            .filter(|branch| workspace.commits_unfetched > Some(0) && on == Some(branch.as_bytes()))
     }) {
         hints.push(format!("git agent-vm fetch {branch} brings its commits here"));
     }

@@ -257,8 +257,11 @@ hidden_changes() {
   g ls-files -v -z | tr '\0\n' '\n\0' | grep -q '^[a-zS]' || return 0
   copy=$1/agentvm-flags.$$
   cp "$1/index" "$copy" || return 1
-  g ls-files -v -z | tr '\0\n' '\n\0' | sed -n 's/^[a-zS] //p' | tr '\0\n' '\n\0' |
-    GIT_INDEX_FILE=$copy g update-index --no-assume-unchanged --no-skip-worktree -z --stdin
+  # Given both options, git obeys the first alone.
+  for flag in --no-assume-unchanged --no-skip-worktree; do
+    g ls-files -v -z | tr '\0\n' '\n\0' | sed -n 's/^[a-zS] //p' | tr '\0\n' '\n\0' |
+      GIT_INDEX_FILE=$copy g update-index "$flag" -z --stdin
+  done
   GIT_INDEX_FILE=$copy g update-index -q --refresh >/dev/null
   GIT_INDEX_FILE=$copy g diff-files -z --name-only --diff-filter=MT
   rm -f "$copy" "$copy.lock"
@@ -575,10 +578,15 @@ wait_for_all() {
   done
 }
 
-# wait_limited PID SECONDS: waits for a child, ends it after that time.
+# wait_limited PID SECONDS: waits for a child, ends it after that time. Nothing of it stays behind.
 wait_limited() {
   (
-    sleep "$2"
+    cd /
+    nap=
+    trap 'kill "$nap" 2>/dev/null; exit' TERM
+    sleep "$2" &
+    nap=$!
+    wait "$nap"
     kill "$1" 2>/dev/null
   ) >/dev/null 2>&1 <&- &
   watchdog=$!
@@ -619,7 +627,7 @@ losses() {
     say end ok
   else
     rm -rf "$area"
-    fail failed "cannot look into workspace $name: $(printf '%s\n' "$trouble" | head -n 1)"
+    fail failed "$(printf '%s\n' "$trouble" | head -n 1)"
   fi
 } 4>&1
 
@@ -629,7 +637,11 @@ processes_in() {
   ls -ld /proc/[0-9]*/cwd 2>/dev/null |
     sed -n 's|^.* /proc/\([0-9]*\)/cwd -> |\1 |p' | while read -r pid dir; do
     case $dir in "$1" | "$1"/*) ;; *) continue ;; esac
-    say process "$pid $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | cut -c1-200)"
+    words=$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | cut -c1-200)
+    # This program itself, as the parent of such a command.
+    # shellcheck disable=SC2016 # as it stands in the command line
+    case $words in 'sh -c eval "$(printf %s "$0" | base64 -d)"'*) continue ;; esac
+    say process "$pid ${words% }"
   done
 }
 
@@ -651,10 +663,12 @@ list_losses() {
   known_here "$area/ids" >"$area/known"
   head=
   g rev-parse -q --verify HEAD >/dev/null && head=HEAD
-  g rev-list --source --all $head --stdin <"$area/known" >"$area/commits" || return 1
+  # rev-list cannot name the source.
+  g -c log.showSignature=false log --no-patch --format='%H %S' --all $head --stdin \
+    <"$area/known" >"$area/commits" || return 1
   g rev-list --reflog --stdin --not --all $head <"$area/known" >"$area/reflog" || return 1
   say commit_count "$(cat "$area/commits" "$area/reflog" | wc -l)"
-  { cat "$area/commits" && sed 's/$/ reflog/' "$area/reflog"; } | tr '\t' ' ' | each commit
+  { cat "$area/commits" && sed 's/$/ reflog/' "$area/reflog"; } | each commit
 }
 
 # A repository inside that is committed as a mere link: its commits travel nowhere. Those that its
