@@ -157,6 +157,24 @@ impl Repo {
         with_user_config(Cmd::new("git")).current_dir(dir).env("GIT_DIR", &self.git_dir)
     }
 
+    /// A git command on the user's own terminal, in the user's language. It finds our remote
+    /// helper beside this program even where that is not in `PATH`.
+    #[must_use]
+    pub fn git_for_user(&self) -> Cmd {
+        let mut cmd = self.git();
+        for name in ["LC_ALL", "GIT_TERMINAL_PROMPT"] {
+            cmd = cmd.env_remove(name).env_inherit(name);
+        }
+        let ours = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let dirs = ours.into_iter().chain(std::env::split_paths(&path));
+        match std::env::join_paths(dirs) {
+            Ok(path) => cmd.env("PATH", path),
+            // A directory with a colon cannot stand in PATH; what is there must do.
+            Err(_) => cmd,
+        }
+    }
+
     /// Runs a git command that must succeed and gives its output without the last line end.
     pub fn run(&self, args: &[&str]) -> anyhow::Result<String> {
         let output = self.output(args)?;
@@ -236,6 +254,54 @@ impl Repo {
         self.set_config(&format!("remote.agentvm::{branch}.skipFetchAll"), "true")
     }
 
+    /// The commits that the refs here point to, at most `cap` of them, the newest: what a
+    /// workspace is compared with.
+    pub fn tips(&self, cap: usize) -> anyhow::Result<Vec<ObjectId>> {
+        let output = self.output(&[
+            "for-each-ref",
+            "--sort=-creatordate",
+            "--format=%(objecttype) %(objectname) %(*objecttype) %(*objectname)",
+        ])?;
+        anyhow::ensure!(output.exit.success(), "git for-each-ref: {}", output.stderr_tail(3));
+        let mut tips = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let (["commit", id] | [_, _, "commit", id]) = words.as_slice() else { continue };
+            if let Some(id) = ObjectId::new(id)
+                && seen.insert(id.clone())
+            {
+                tips.push(id);
+            }
+        }
+        tips.truncate(cap);
+        Ok(tips)
+    }
+
+    /// How many commits `from` reaches that none of `without` does.
+    pub fn count_commits(&self, from: &ObjectId, without: &[ObjectId]) -> anyhow::Result<u64> {
+        let mut input = format!("{from}\n");
+        for id in without {
+            input.push_str(&format!("^{id}\n"));
+        }
+        let output = self
+            .git()
+            .args(["rev-list", "--count", "--stdin"])
+            .stdin_bytes(input)
+            .time_limit(SHORT)
+            .output()
+            .map_err(program_error)?;
+        anyhow::ensure!(output.exit.success(), "git rev-list: {}", output.stderr_tail(3));
+        let count = String::from_utf8_lossy(output.stdout.trim_ascii()).into_owned();
+        count.parse().with_context(|| format!("git rev-list --count said '{count}'"))
+    }
+
+    /// Whether `old` is `new` or one of its ancestors; false where either is not here.
+    pub fn is_ancestor(&self, old: &ObjectId, new: &ObjectId) -> anyhow::Result<bool> {
+        let args = ["merge-base", "--is-ancestor", old.as_str(), new.as_str()];
+        Ok(self.output(&args)?.exit.success())
+    }
+
     /// Which of these objects this repository holds, in any state.
     pub fn existing(&self, ids: &[ObjectId]) -> anyhow::Result<Vec<bool>> {
         let input: String = ids.iter().map(|id| format!("{id}\n")).collect();
@@ -282,6 +348,18 @@ impl Repo {
     /// Which of these commits a ref of this repository keeps. One that merely lies about in the
     /// object store will be gone after the next `git gc`, so it does not count.
     pub fn kept(&self, ids: &[ObjectId]) -> anyhow::Result<Vec<bool>> {
+        self.reached(ids, &["--all"])
+    }
+
+    /// Which of these commits a ref or a reflog of this repository keeps.
+    pub fn kept_or_logged(&self, ids: &[ObjectId]) -> anyhow::Result<Vec<bool>> {
+        self.reached(ids, &["--all", "--reflog"])
+    }
+
+    fn reached(&self, ids: &[ObjectId], from: &[&str]) -> anyhow::Result<Vec<bool>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let existing = self.existing(ids)?;
         let mut input = String::new();
         for (id, _) in ids.iter().zip(&existing).filter(|(_, exists)| **exists) {
@@ -290,7 +368,8 @@ impl Repo {
         }
         let walk = self
             .git()
-            .args(["rev-list", "--stdin", "--not", "--all"])
+            .args(["rev-list", "--stdin", "--not"])
+            .args(from)
             .stdin_bytes(input)
             .time_limit(SHORT)
             .output_cap(256 << 20)

@@ -133,6 +133,7 @@ pub struct Cmd {
     time_limit: Option<Duration>,
     output_cap: usize,
     data_limit: Option<u64>,
+    no_stdin: bool,
 }
 
 impl Cmd {
@@ -154,6 +155,7 @@ impl Cmd {
             time_limit: None,
             output_cap: DEFAULT_OUTPUT_CAP,
             data_limit: None,
+            no_stdin: false,
         }
     }
 
@@ -301,10 +303,19 @@ impl Cmd {
         Running::start(&mut self.command, &name)
     }
 
+    /// Keeps our standard input from a child that is run with [`Cmd::interactive`]: it would eat
+    /// the rest of a script that we are called from.
+    #[must_use]
+    pub fn no_stdin(mut self) -> Self {
+        self.no_stdin = true;
+        self
+    }
+
     /// Runs it on our own terminal and streams, and waits for its end.
     pub fn interactive(mut self) -> Result<Exit, ProcessError> {
         let name = self.name();
-        self.command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+        self.command.stdin(if self.no_stdin { Stdio::null() } else { Stdio::inherit() });
+        self.command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
         let mut child = Running::start(&mut self.command, &name)?;
         child.wait()
     }

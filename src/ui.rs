@@ -142,6 +142,22 @@ pub fn size(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
 }
 
+/// A number with its noun, the first word of what is counted: `1 file changed`, `3 files changed`.
+#[must_use]
+pub fn count(number: u64, one: &str) -> String {
+    if number == 1 {
+        return format!("1 {one}");
+    }
+    let split = one.find(' ').unwrap_or(one.len());
+    let (noun, rest) = one.split_at(split);
+    let plural = match noun {
+        "stash" => "stashes".to_owned(),
+        "repository" => "repositories".to_owned(),
+        _ => format!("{noun}s"),
+    };
+    format!("{number} {plural}{rest}")
+}
+
 /// When messages are coloured (`--color`). `NO_COLOR` and `CLICOLOR_FORCE` count where it is auto.
 pub fn set_colour(choice: anstream::ColorChoice) {
     choice.write_global();

@@ -7,7 +7,15 @@ use clap::Parser;
 use crate::error;
 use crate::ui;
 
+mod clean;
+mod clean_all;
+mod common;
+mod connect;
+mod destroy;
+mod fetch;
+mod push;
 mod start;
+mod status;
 mod stop;
 
 /// Give coding agents a VM of their own, one workspace a branch, and get their work back by git.
@@ -35,12 +43,22 @@ enum Color {
 enum Verb {
     Start(start::Args),
     Stop(stop::Args),
+    Destroy(destroy::Args),
+    Status(status::Args),
+    Connect(connect::Args),
+    Push(push::Args),
+    Fetch(fetch::Args),
+    Clean(clean::Args),
+    CleanAll(clean_all::Args),
 }
 
 /// Runs the verb that the command line names.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return wrong_usage(&error),
+    };
     ui::set_quiet(cli.quiet);
     ui::set_colour(match cli.color {
         Color::Auto => anstream::ColorChoice::Auto,
@@ -50,6 +68,28 @@ pub fn main() -> ExitCode {
     let outcome: anyhow::Result<ExitCode> = match &cli.verb {
         Verb::Start(args) => start::run(args),
         Verb::Stop(args) => stop::run(args),
+        Verb::Destroy(args) => destroy::run(args),
+        Verb::Status(args) => status::run(args),
+        Verb::Connect(args) => connect::run(args),
+        Verb::Push(args) => push::run(args),
+        Verb::Fetch(args) => fetch::run(args),
+        Verb::Clean(args) => clean::run(args),
+        Verb::CleanAll(args) => clean_all::run(args),
     };
     outcome.unwrap_or_else(|error| error::report(&error))
+}
+
+/// Help, the version, or what is wrong with the command line.
+fn wrong_usage(error: &clap::Error) -> ExitCode {
+    // Nobody is left to tell where the stream is closed.
+    error.print().ok();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    let mut words = std::env::args_os().skip(1);
+    // A command's own codes and ours must not meet.
+    if words.any(|word| word == "connect") && words.any(|word| word == "--") {
+        return ExitCode::from(connect::NOT_RUN);
+    }
+    ExitCode::from(error::Kind::Usage.code())
 }

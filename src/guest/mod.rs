@@ -10,11 +10,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::error::Error;
 use crate::hash;
-use crate::process::{Cmd, Exit, ProcessError, Running};
+use crate::process::{Exit, ProcessError, Running};
 use crate::ssh::{Endpoint, Master, Tty};
 
 pub mod messages;
 pub mod wire;
+pub mod workspaces;
 
 use wire::{Field, Reader, WireError};
 
@@ -145,6 +146,24 @@ impl Guest {
         session.fields()
     }
 
+    /// Runs a command for people in the guest (verb `run`), on our own terminal and streams, and
+    /// gives its exit code. `None`: ssh itself failed, or how the command ended was not learned.
+    pub fn run_command(&self, call: &Call, tty: Tty, stdin: bool) -> anyhow::Result<Option<u8>> {
+        let nonce = crate::identity::RepoId::random()?;
+        let line = call.command_line(nonce.as_str());
+        let mut ssh = self.endpoint.command(&line, tty, Master::Shared);
+        if !stdin {
+            ssh = ssh.no_stdin();
+        }
+        let exit = ssh.interactive().map_err(|error| self.explain(OpenError::Process(error)))?;
+        if exit != Exit::Code(255) {
+            return Ok(Some(exit.shell_code()));
+        }
+        // ssh reports its own failures by the same number; the guest knows which it was.
+        let fields = self.ask(&Call::new("ended").arg(nonce.as_str()), &[])?;
+        Ok(workspaces::single(fields, "code").map(|_| 255))
+    }
+
     fn try_open(
         &self,
         call: &Call,
@@ -272,6 +291,11 @@ impl Session {
         self.skew
     }
 
+    /// Changes how long the guest may say nothing between two fields.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.reader.set_patience(patience);
+    }
+
     /// The next field. `end=ok` ends the fields and is `None`; `fail=…` becomes an error.
     pub fn field(&mut self) -> anyhow::Result<Option<Field>> {
         let field = self.reader.field().map_err(|error| self.broken(&error))?;
@@ -347,22 +371,6 @@ pub struct Parts {
     pub reader: Reader,
     /// What the guest and ssh say besides, cleaned, to our stderr.
     pub messages: Option<messages::Relay>,
-}
-
-/// A command for a workspace or `~/workspace`, on the user's own terminal; see `guest.sh`, `run`.
-#[must_use]
-pub fn run_command(endpoint: &Endpoint, call: &Call, tty: Tty) -> Cmd {
-    // The nonce is not used: nothing of the output is read by us.
-    endpoint.command(&call.command_line("-"), tty, Master::Shared)
-}
-
-/// How a command in the guest ended: 125 where ssh itself failed or its end was not learned.
-#[must_use]
-pub fn exit_code(exit: Exit) -> u8 {
-    match exit {
-        Exit::Code(255) => 125,
-        other => other.shell_code(),
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,138 @@
+//! `git agent-vm clean BRANCH`: moves a workspace to the trash, unless work would be lost.
+
+use std::process::ExitCode;
+
+use crate::access;
+use crate::branch::BranchName;
+use crate::cli::common::{Here, losses_in};
+use crate::error::{self, Error, Kind};
+use crate::git::Repo;
+use crate::guest::workspaces::{Target, single};
+use crate::guest::{Guest, Session};
+use crate::loss::{self, Finding};
+use crate::ui;
+use crate::vm::Need;
+
+/// Move a branch's workspace to the trash
+///
+/// Refuses, with a list and exit code 3, while the workspace holds what is not here: changes, files
+/// that git does not track or ignores, commits on any branch or in a reflog, a stash, an operation in
+/// progress, a linked worktree, a running process. Ignored files that a tool makes anew do not count
+/// (node_modules, target, __pycache__, .venv and their like; the manual has the list). The trash is in
+/// the VM, in ~/workspace/.trash.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  git agent-vm fetch feature && git agent-vm clean feature
+  git agent-vm clean --force feature    even with work that is nowhere else; it is in the trash then")]
+pub(super) struct Args {
+    /// The branch whose workspace is meant; the branch here stays
+    branch: BranchName,
+    /// Move it even if it holds work that is not here
+    #[arg(short, long)]
+    force: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let here = Here::load()?;
+    let branch = &args.branch;
+    let target = here.target(branch)?.ok_or_else(|| absent(branch))?;
+    let tips = here.tips_for_guest()?;
+    let (guest, session) = access::open(&here.config, Need::Start, &target.call("losses"))?;
+    let workspace = look(&here.repo, branch, target, session, &tips)?;
+    let again = format!("git agent-vm clean --force {branch}");
+    allow(std::slice::from_ref(&workspace), args.force, &again)?;
+    discard(&guest, &workspace)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A workspace and what would be lost with it.
+#[derive(Debug)]
+pub(super) struct Looked {
+    /// What to call it after the word "workspace", safe to show.
+    name: String,
+    target: Target,
+    /// Or why it could not be learned.
+    found: Result<Vec<Finding>, anyhow::Error>,
+}
+
+/// Compares a workspace with the repository here. Fails only where there is no such workspace.
+pub(super) fn look(
+    repo: &Repo,
+    branch: &BranchName,
+    target: Target,
+    session: Session,
+    tips: &str,
+) -> anyhow::Result<Looked> {
+    let outcome = losses_in(session, tips)
+        .and_then(|losses| Ok((losses.name.to_string(), loss::findings(repo, branch, &losses)?)));
+    match outcome {
+        Ok((name, found)) => Ok(Looked { name: format!("'{name}'"), target, found: Ok(found) }),
+        Err(error) if error::kind_of(&error) == Kind::NotFound => Err(absent(branch).into()),
+        Err(error) => Ok(Looked { name: format!("of '{branch}'"), target, found: Err(error) }),
+    }
+}
+
+/// Refuses if any of them holds work; with `force` that is only said. What could not be looked into
+/// counts as work.
+pub(super) fn allow(workspaces: &[Looked], force: bool, again: &str) -> anyhow::Result<()> {
+    let (lines, hints, kind) = verdict(workspaces);
+    if lines.is_empty() {
+        return Ok(());
+    }
+    if force {
+        ui::warning(&lines.join("\n"));
+        return Ok(());
+    }
+    let refusal = Error::new(kind, lines.join("\n"));
+    let refusal = hints.into_iter().fold(refusal, Error::hint);
+    Err(refusal.hint(format!("{again} does it all the same")).into())
+}
+
+/// What speaks against removing them: lines, what saves it, and the kind of the refusal.
+pub(super) fn verdict(workspaces: &[Looked]) -> (Vec<String>, Vec<String>, Kind) {
+    let (mut lines, mut hints) = (Vec::new(), Vec::new());
+    let mut kind = Kind::WouldLoseWork;
+    for Looked { name, found, .. } in workspaces {
+        match found {
+            Ok(found) if found.is_empty() => {}
+            Ok(found) => {
+                lines.push(format!("workspace {name} holds what is not here:"));
+                for Finding { what, save } in found {
+                    lines.push(format!("  {what}"));
+                    if !hints.contains(save) {
+                        hints.push(save.clone());
+                    }
+                }
+            }
+            Err(error) => {
+                lines.push(format!(
+                    "what the workspace {name} holds could not be learned: {error:#}"
+                ));
+                if error::kind_of(error) == Kind::TimedOut {
+                    kind = Kind::TimedOut;
+                }
+            }
+        }
+    }
+    (lines, hints, kind)
+}
+
+/// Moves a workspace to the trash and says where that is.
+pub(super) fn discard(guest: &Guest, workspace: &Looked) -> anyhow::Result<()> {
+    let fields = guest.ask(&workspace.target.call("discard"), &[])?;
+    let place = single(fields, "trash").ok_or_else(|| {
+        anyhow::anyhow!("the guest does not say where workspace {} went", workspace.name)
+    })?;
+    ui::note(&format!(
+        "moved workspace {} to the trash of the {}: {place}",
+        workspace.name,
+        guest.describe()
+    ));
+    Ok(())
+}
+
+fn absent(branch: &BranchName) -> Error {
+    Error::not_found(format!("there is no workspace of branch '{branch}' of this repository"))
+        .hint("git agent-vm status shows what there is")
+}

@@ -1,0 +1,61 @@
+//! `git agent-vm clean-all`: moves all workspaces of this repository to the trash, or none.
+
+use std::process::ExitCode;
+
+use crate::access;
+use crate::cli::clean::{self, Looked};
+use crate::cli::common::Here;
+use crate::error::Error;
+use crate::guest::workspaces::{Listing, Target};
+use crate::guest::{Call, Guest};
+use crate::ui;
+use crate::vm::Need;
+
+/// Move all workspaces of this repository to the trash
+///
+/// Looks into all of them first. If any holds work that is not here, nothing is moved, and the list
+/// says what it is; see git agent-vm clean --help. Workspaces of other repositories are not touched.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Move them even if they hold work that is not here
+    #[arg(short, long)]
+    force: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let here = Here::load()?;
+    let (guest, fields) = access::ask(&here.config, Need::Start, &Call::new("list"), &[])?;
+    let workspaces = look_into_all(&here, &guest, &Listing::parse(fields))?;
+    if workspaces.is_empty() {
+        ui::note(&format!("the {} has no workspace of this repository", guest.describe()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    clean::allow(&workspaces, args.force, "git agent-vm clean-all --force")?;
+    for workspace in &workspaces {
+        clean::discard(&guest, workspace)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What would be lost with each workspace of this repository.
+pub(super) fn look_into_all(
+    here: &Here,
+    guest: &Guest,
+    listing: &Listing,
+) -> anyhow::Result<Vec<Looked>> {
+    let Some(id) = here.id()? else { return Ok(Vec::new()) };
+    let tips = here.tips_for_guest()?;
+    let ours = listing.workspaces.iter().filter(|owner| owner.is_of(Some(&id)));
+    ours.map(|owner| {
+        let branch = owner.branch().ok_or_else(|| {
+            Error::would_lose_work(format!(
+                "the marker of workspace '{}' names no branch: what it holds cannot be compared",
+                owner.name
+            ))
+        })?;
+        let target = Target::branch(&here.repo.base_name(), &id, &branch);
+        let session = guest.open(&target.call("losses")).map_err(|error| guest.explain(error))?;
+        clean::look(&here.repo, &branch, target, session, &tips)
+    })
+    .collect()
+}

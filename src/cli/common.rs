@@ -1,0 +1,77 @@
+//! What several verbs need: the repository and its settings, and questions to the guest.
+
+use std::process::ExitCode;
+
+use crate::access;
+use crate::branch::BranchName;
+use crate::config::{Config, UnknownKeys};
+use crate::git::{ObjectId, Repo};
+use crate::guest::workspaces::{Found, Losses, Target};
+use crate::guest::{Call, Guest, Session};
+use crate::identity::{self, RepoId};
+use crate::process::Exit;
+use crate::vm::Need;
+
+/// A repository and the settings that are in effect there.
+#[derive(Debug)]
+pub(super) struct Here {
+    pub(super) repo: Repo,
+    pub(super) config: Config,
+}
+
+impl Here {
+    /// Of the current directory; fails outside a repository.
+    pub(super) fn load() -> anyhow::Result<Self> {
+        let repo = Repo::required()?;
+        let config = Config::load(Some(&repo), UnknownKeys::Refuse)?;
+        Ok(Self { repo, config })
+    }
+
+    /// The repository's id, if it has one: else nothing in the VM can be its.
+    pub(super) fn id(&self) -> anyhow::Result<Option<RepoId>> {
+        identity::known(&self.repo, self.config.id.as_deref())
+    }
+
+    /// The words that name a branch's workspace, if there can be one.
+    pub(super) fn target(&self, branch: &BranchName) -> anyhow::Result<Option<Target>> {
+        let id = self.id()?;
+        Ok(id.map(|id| Target::branch(&self.repo.base_name(), &id, branch)))
+    }
+
+    /// Looks for a branch's workspace, in a VM that is made and started as far as `need` allows.
+    /// `tip` is the host's commit that it may contain.
+    pub(super) fn find(
+        &self,
+        need: Need,
+        branch: &BranchName,
+        tip: Option<&ObjectId>,
+    ) -> anyhow::Result<(Guest, Option<Found>)> {
+        let call = match self.target(branch)? {
+            Some(target) => target.call("find").arg(tip.map_or("", ObjectId::as_str)),
+            None => Call::new("hello"),
+        };
+        let (guest, fields) = access::ask(&self.config, need, &call, &[])?;
+        Ok((guest, Found::parse(fields)))
+    }
+
+    /// The host's commits, as the guest's verbs read them from standard input.
+    pub(super) fn tips_for_guest(&self) -> anyhow::Result<String> {
+        Ok(self.repo.tips(crate::survey::TIPS)?.iter().map(|id| format!("{id}\n")).collect())
+    }
+}
+
+/// What a workspace holds that may exist nowhere else; the session runs `losses`.
+pub(super) fn losses_in(mut session: Session, tips: &str) -> anyhow::Result<Losses> {
+    session.send(tips.as_bytes())?;
+    Losses::parse(session.fields()?)
+        .ok_or_else(|| anyhow::anyhow!("the guest's answer makes no sense"))
+}
+
+/// The end of a git command that has told the user itself why it failed.
+pub(super) fn git_exit(exit: Exit) -> ExitCode {
+    match exit {
+        Exit::Code(0) => ExitCode::SUCCESS,
+        Exit::Code(_) => ExitCode::FAILURE,
+        Exit::Signal(_) => ExitCode::from(exit.shell_code()),
+    }
+}

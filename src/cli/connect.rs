@@ -1,0 +1,171 @@
+//! `git agent-vm connect [BRANCH] [-- CMD…]`: a shell or a command in the VM.
+
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::ExitCode;
+
+use crate::access;
+use crate::branch::BranchName;
+use crate::cli::common::Here;
+use crate::cli::push;
+use crate::config::{Config, UnknownKeys};
+use crate::error::{self, Error};
+use crate::git::{ObjectId, Repo};
+use crate::guest::workspaces::{Found, Target};
+use crate::guest::{Call, Guest};
+use crate::ssh::Tty;
+use crate::ui;
+use crate::vm::Need;
+
+/// What tells a script that its command did not run, or that its end is not known, as with docker.
+pub(super) const NOT_RUN: u8 = 125;
+
+/// Open a shell in a branch's workspace, or run a command there
+///
+/// The branch is pushed first, so that the workspace has what is here. Where that cannot be, because
+/// of work in the workspace that is not here yet, the shell opens all the same, with a warning. A
+/// branch that neither this repository nor the VM has begins at HEAD. Without BRANCH the shell opens
+/// in ~/workspace, which holds all workspaces. The VM is made or started where needed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  git agent-vm connect feature                       a shell in the workspace
+  git agent-vm connect feature -- make test          a command; its exit code is ours
+  git agent-vm connect feature -- sh -c 'a | b'      a line for a shell
+  git agent-vm connect feature -- tar c . >a.tar     bytes pass exactly
+  git agent-vm connect -- df -h                      in ~/workspace
+
+Exit codes with a command: its own; 128 and the number of the signal that ended it; 125 where it
+could not be started or its end is not known.")]
+pub(super) struct Args {
+    /// The branch whose workspace is meant
+    branch: Option<BranchName>,
+    /// Give the command no standard input
+    #[arg(short = 'n')]
+    no_input: bool,
+    /// The command and its arguments, taken exactly as they are
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    match connect(args) {
+        // A command's own codes and ours must not meet.
+        Err(error) if !args.command.is_empty() => {
+            let _ = error::report(&error);
+            Ok(ExitCode::from(NOT_RUN))
+        }
+        outcome => outcome,
+    }
+}
+
+fn connect(args: &Args) -> anyhow::Result<ExitCode> {
+    let (guest, target) = match &args.branch {
+        Some(branch) => in_workspace(branch)?,
+        None => in_vm()?,
+    };
+    let mut call = target.call("run");
+    for word in &args.command {
+        call = call.arg(word.as_bytes());
+    }
+    let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let tty = if on_terminal && !args.no_input { Tty::Yes } else { Tty::No };
+    let Some(code) = guest.run_command(&call, tty, !args.no_input)? else {
+        return Err(Error::failed(format!("lost the {}", guest.describe())).into());
+    };
+    if code == 127 && is_shell_line(&args.command) {
+        ui::hint(
+            "the command is one word with spaces in it; for a line with arguments or pipes: -- sh -c 'LINE'",
+        );
+    }
+    Ok(ExitCode::from(code))
+}
+
+fn in_vm() -> anyhow::Result<(Guest, Target)> {
+    let config = Config::load(Repo::discover()?.as_ref(), UnknownKeys::Refuse)?;
+    let (guest, _) = access::ask(&config, Need::Create, &Call::new("hello"), &[])?;
+    Ok((guest, Target::all()))
+}
+
+/// Has the workspace there and as new as it can be.
+fn in_workspace(branch: &BranchName) -> anyhow::Result<(Guest, Target)> {
+    let here = Here::load()?;
+    let tip = here.repo.branch_tip(branch)?;
+    if tip.is_none() && here.id()?.is_none() {
+        push::head(&here.repo, branch)?;
+    }
+    let (guest, found) = here.find(Need::Create, branch, tip.as_ref())?;
+    match (&tip, &found) {
+        (None, Some(_)) => {
+            ui::hint(&format!(
+                "there is no branch '{branch}' here yet; git agent-vm fetch {branch} makes it"
+            ));
+        }
+        (Some(tip), Some(found)) => bring_up_to_date(&here.repo, branch, tip, found)?,
+        (_, None) => {
+            if tip.is_none() {
+                push::make_branch(&here.repo, branch)?;
+            }
+            if !send(&here.repo, branch)? {
+                return Err(
+                    Error::failed(format!("cannot make the workspace of '{branch}'")).into()
+                );
+            }
+            ui::note(&format!("made the workspace of '{branch}'"));
+        }
+    }
+    // The push may have given the repository its id.
+    let here = if here.config.id.is_none() { Here::load()? } else { here };
+    if here.config.enrolment(branch).is_none() && here.repo.branch_tip(branch)?.is_some() {
+        here.repo.enrol(branch)?;
+    }
+    let target = here.target(branch)?.ok_or_else(|| {
+        Error::failed(format!("there is no workspace of '{branch}' after the push"))
+    })?;
+    Ok((guest, target))
+}
+
+/// Pushes if that can help, and goes on either way: whoever connects may be about to put it right.
+fn bring_up_to_date(
+    repo: &Repo,
+    branch: &BranchName,
+    tip: &ObjectId,
+    found: &Found,
+) -> anyhow::Result<()> {
+    if found.contains {
+        if found.tip.as_ref() != Some(tip) {
+            ui::warning(&format!("the workspace has commits that branch '{branch}' here lacks"));
+            ui::hint(&format!("git agent-vm fetch {branch} brings them"));
+        }
+        return Ok(());
+    }
+    let fast_forward = match &found.tip {
+        None => true,
+        Some(theirs) => repo.is_ancestor(theirs, tip)?,
+    };
+    if !fast_forward {
+        ui::warning(&format!(
+            "the workspace and branch '{branch}' here have gone different ways; nothing is pushed"
+        ));
+        ui::hint(&format!("git agent-vm fetch {branch} brings the workspace's commits"));
+    } else if send(repo, branch)? {
+        ui::note(&format!("brought the workspace of '{branch}' up to date"));
+    } else {
+        ui::warning(&format!(
+            "the workspace is left as it is, without the newest commits of '{branch}'"
+        ));
+    }
+    Ok(())
+}
+
+/// Pushes without git's report, which is not what was asked for; progress is shown where it would be.
+fn send(repo: &Repo, branch: &BranchName) -> anyhow::Result<bool> {
+    let progress = std::io::stderr().is_terminal() && !ui::is_quiet();
+    let flags: &[&str] = if progress { &["--quiet", "--progress"] } else { &["--quiet"] };
+    Ok(push::send(repo, branch, flags)?.success())
+}
+
+fn is_shell_line(command: &[OsString]) -> bool {
+    matches!(command, [word] if word.as_bytes().contains(&b' '))
+}

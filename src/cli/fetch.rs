@@ -1,0 +1,163 @@
+//! `git agent-vm fetch BRANCH`: brings a workspace's commits into the branch of the same name.
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::branch::BranchName;
+use crate::cli::common::{Here, git_exit};
+use crate::error::Error;
+use crate::git::{ObjectId, Repo};
+use crate::remote::protocol::no_workspace;
+use crate::ui;
+use crate::vm::Need;
+
+/// Bring a workspace's commits into the branch here
+///
+/// A branch that is not checked out is made or moved forward. One that is checked out here is merged
+/// as `git pull agentvm::BRANCH` would, with hooks switched off: they may be what the agent wrote.
+/// One that is checked out in another worktree is never moved. Where both sides have commits of
+/// their own, nothing is moved and the command that merges is named.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  git agent-vm fetch feature            then: git log feature
+  git agent-vm fetch feature && git merge feature
+
+Work that is not committed in the workspace stays there; git agent-vm status shows it.")]
+pub(super) struct Args {
+    /// The branch whose workspace is meant
+    branch: BranchName,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let here = Here::load()?;
+    let branch = &args.branch;
+    if here.id()?.is_none() {
+        return Err(no_workspace(branch).into());
+    }
+    let need = if ui::has_terminal() { Need::Start } else { Need::StartUnlessStopped };
+    if here.find(need, branch, None)?.1.is_none() {
+        return Err(no_workspace(branch).into());
+    }
+    let place = here.repo.checked_out_at(branch)?;
+    if place.is_some() && place.as_deref() == here.repo.work_dir() {
+        return pull(&here.repo, branch);
+    }
+    let exit = git(&here.repo, "fetch", branch)?;
+    if !exit.success() {
+        return Ok(git_exit(exit));
+    }
+    let new = here.repo.ref_tip("FETCH_HEAD")?.context("git fetch left no FETCH_HEAD")?;
+    advance(&here.repo, branch, &new, place.as_deref())
+}
+
+/// `git fetch` or `git pull` of a workspace's branch, on the user's terminal.
+fn git(repo: &Repo, verb: &str, branch: &BranchName) -> anyhow::Result<crate::process::Exit> {
+    let mut git = repo.git_for_user();
+    // An editor for a merge message needs the terminal; a script needs its own standard input.
+    if !std::io::stdin().is_terminal() {
+        git = git.no_stdin();
+    }
+    git = git.args(["-c", "core.hooksPath=/dev/null", verb]);
+    if ui::is_quiet() {
+        git = git.arg("--quiet");
+    }
+    git.arg(format!("agentvm::{branch}"))
+        .arg(branch.full_ref())
+        .interactive()
+        .map_err(crate::git::program_error)
+}
+
+fn pull(repo: &Repo, branch: &BranchName) -> anyhow::Result<ExitCode> {
+    let exit = git(repo, "pull", branch)?;
+    if !exit.success() {
+        ui::hint(&format!(
+            "to merge: git pull --no-rebase agentvm::{branch}; to replay your commits on top: git pull --rebase agentvm::{branch}"
+        ));
+    }
+    Ok(git_exit(exit))
+}
+
+/// Moves a branch that is not checked out here forward to what was fetched.
+fn advance(
+    repo: &Repo,
+    branch: &BranchName,
+    new: &ObjectId,
+    worktree: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
+    let Some(old) = repo.branch_tip(branch)? else {
+        repo.run(&["branch", "--no-track", branch.as_str(), new.as_str()])?;
+        ui::note(&format!("made branch '{branch}' at {}", new.short()));
+        return Ok(ExitCode::SUCCESS);
+    };
+    if old == *new {
+        ui::note(&format!("branch '{branch}' is up to date"));
+    } else if repo.is_ancestor(new, &old)? {
+        let ahead = repo.count_commits(&old, std::slice::from_ref(new))?;
+        ui::note(&format!(
+            "nothing new; branch '{branch}' has {} more",
+            ui::count(ahead, "commit")
+        ));
+        ui::hint(&format!("git agent-vm push {branch} sends them to the workspace"));
+    } else if let Some(dir) = worktree {
+        return Err(Error::failed(format!(
+            "branch '{branch}' is checked out in {}, so it is not moved from here",
+            dir.display()
+        ))
+        .hint(format!("git -C {} pull agentvm::{branch}", quoted(dir)))
+        .into());
+    } else if repo.is_ancestor(&old, new)? {
+        // Unlike update-ref, it refuses a branch that a rebase or bisection in a worktree uses.
+        repo.run(&["branch", "--no-track", "--force", branch.as_str(), new.as_str()])?;
+        let gained = repo.count_commits(new, std::slice::from_ref(&old))?;
+        ui::note(&format!(
+            "branch '{branch}': {}..{} ({})",
+            old.short(),
+            new.short(),
+            ui::count(gained, "commit")
+        ));
+    } else {
+        return Err(diverged(repo, branch, &old, new)?.into());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn diverged(
+    repo: &Repo,
+    branch: &BranchName,
+    old: &ObjectId,
+    new: &ObjectId,
+) -> anyhow::Result<Error> {
+    let ours = repo.count_commits(old, std::slice::from_ref(new))?;
+    let theirs = repo.count_commits(new, std::slice::from_ref(old))?;
+    Ok(Error::failed(format!(
+        "branch '{branch}' and its workspace have gone different ways: {} here, {} there; nothing is moved",
+        ui::count(ours, "commit"),
+        ui::count(theirs, "commit")
+    ))
+    .hint(format!("git switch {branch} && git pull --no-rebase agentvm::{branch} merges them"))
+    .hint(format!("git log --oneline --left-right {branch}...{} shows them", new.short())))
+}
+
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.chars().all(|c| c.is_alphanumeric() || "/._-+@".contains(c)) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_in_hints_can_be_pasted() {
+        assert_eq!(quoted(Path::new("/a/b-c")), "/a/b-c");
+        assert_eq!(quoted(Path::new("/a b/it's")), "'/a b/it'\\''s'");
+    }
+}

@@ -1,0 +1,98 @@
+//! `git agent-vm push BRANCH`: `git push agentvm::BRANCH`, with the branch made where there is none.
+
+use std::process::ExitCode;
+
+use crate::branch::BranchName;
+use crate::cli::common::{Here, git_exit};
+use crate::error::Error;
+use crate::git::{ObjectId, Repo};
+use crate::process::Exit;
+use crate::ui;
+use crate::vm::Need;
+
+/// Send a branch to its workspace
+///
+/// The same as `git push agentvm::BRANCH`, whatever is checked out, with two additions: a VM that
+/// does not exist or does not run is made or started without asking, and a branch that neither this
+/// repository nor the VM has begins at HEAD.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  git agent-vm push feature      make or update the workspace of branch feature
+  git agent-vm push -n feature   only say what would be sent
+
+A workspace with changes that are not committed, or with commits that are not here, refuses.
+Then: git agent-vm fetch BRANCH, or commit there (git agent-vm connect BRANCH).")]
+pub(super) struct Args {
+    /// The branch to send
+    branch: BranchName,
+    /// Replace commits of the workspace that are not in the branch (they stay under refs/rescue there)
+    #[arg(short, long)]
+    force: bool,
+    /// Say what would be sent, and send nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let here = Here::load()?;
+    let branch = &args.branch;
+    let tip = here.repo.branch_tip(branch)?;
+    if tip.is_none() {
+        head(&here.repo, branch)?;
+    }
+    let need = if args.dry_run { Need::Start } else { Need::Create };
+    let (_, found) = here.find(need, branch, None)?;
+    match (tip, found) {
+        (Some(_), _) => {}
+        (None, Some(found)) => return Err(only_in_vm(branch, &found.name.to_string()).into()),
+        (None, None) if args.dry_run => {
+            ui::note(&format!("would make branch '{branch}' at HEAD and a workspace for it"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        (None, None) => make_branch(&here.repo, branch)?,
+    }
+    let flags = [(args.force, "--force"), (args.dry_run, "--dry-run")];
+    let flags: Vec<&str> =
+        flags.into_iter().filter_map(|(set, flag)| set.then_some(flag)).collect();
+    Ok(git_exit(send(&here.repo, branch, &flags)?))
+}
+
+/// `git push` of a branch to its workspace, on the user's terminal.
+pub(super) fn send(repo: &Repo, branch: &BranchName, flags: &[&str]) -> anyhow::Result<Exit> {
+    let full = branch.full_ref();
+    let mut git = repo.git_for_user().no_stdin().arg("push").args(flags);
+    if ui::is_quiet() {
+        git = git.arg("--quiet");
+    }
+    git.arg(format!("agentvm::{branch}"))
+        .arg(format!("{full}:{full}"))
+        .interactive()
+        .map_err(crate::git::program_error)
+}
+
+/// Makes a branch at HEAD.
+pub(super) fn make_branch(repo: &Repo, branch: &BranchName) -> anyhow::Result<()> {
+    let head = head(repo, branch)?;
+    repo.run(&["branch", "--no-track", branch.as_str(), head.as_str()])?;
+    ui::note(&format!("made branch '{branch}' at HEAD ({})", head.short()));
+    Ok(())
+}
+
+/// Where a new branch would begin.
+pub(super) fn head(repo: &Repo, branch: &BranchName) -> anyhow::Result<ObjectId> {
+    repo.ref_tip("HEAD")?.ok_or_else(|| {
+        Error::failed(format!(
+            "there is no branch '{branch}', and it cannot be made: this repository has no commit yet"
+        ))
+        .hint("commit something first, as in: git commit --allow-empty -m 'First commit'")
+        .into()
+    })
+}
+
+fn only_in_vm(branch: &BranchName, workspace: &str) -> Error {
+    Error::failed(format!(
+        "there is no branch '{branch}' here to push; the VM has one, in workspace '{workspace}'"
+    ))
+    .hint(format!("git agent-vm fetch {branch} brings it here"))
+}

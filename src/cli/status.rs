@@ -1,0 +1,189 @@
+//! `git agent-vm status`: the VM, its workspaces, and what in them is not here.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use crate::config::{Config, UnknownKeys};
+use crate::error;
+use crate::git::Repo;
+use crate::sanitize::GuestText;
+use crate::survey::{self, Report, Workspace};
+use crate::ui::{self, Progress};
+
+/// Show the VM, its workspaces, and the work in them that is not here yet
+///
+/// Starts nothing and changes nothing; a VM that does not run is shown as it is. Workspaces of other
+/// repositories are shown too; what of theirs is fetched can only be told in their own repository.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  git agent-vm status
+  git agent-vm status --json | jq '.workspaces[] | select(.commits_unfetched > 0) | .branch'")]
+pub(super) struct Args {
+    /// One JSON document on standard output, for scripts; what could not be learned is null
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let repo = Repo::discover()?;
+    let config = Config::load(repo.as_ref(), UnknownKeys::Refuse)?;
+    let (report, error) = {
+        let _progress =
+            std::io::stderr().is_terminal().then(|| Progress::start("looking into the workspaces"));
+        survey::look(&config, repo.as_ref())
+    };
+    if args.json {
+        ui::data(&(serde_json::to_string_pretty(&report)? + "\n"));
+    } else if error.is_none() {
+        ui::data(&text(&report));
+        for hint in hints(&report, repo.is_some()) {
+            ui::hint(&hint);
+        }
+    }
+    Ok(error.map_or(ExitCode::SUCCESS, |error| error::report(&error)))
+}
+
+/// The report for people.
+fn text(report: &Report) -> String {
+    let mut out = vm_line(report);
+    out.push('\n');
+    if let Some(skew) = report.vm.clock_skew_s.filter(|skew| skew.abs() > 3) {
+        let which = if skew < 0 { "behind" } else { "ahead of" };
+        out.push_str(&format!("Its clock is {} s {which} this machine's\n", skew.abs()));
+    }
+    let Some(workspaces) = report.workspaces.as_ref().filter(|all| !all.is_empty()) else {
+        return out;
+    };
+    let mut rows = vec![["WORKSPACE".to_owned(), "BRANCH".to_owned(), "STATE".to_owned()]];
+    // Those of this repository first.
+    for here in [true, false] {
+        for workspace in workspaces.iter().filter(|workspace| workspace.here == here) {
+            rows.push([
+                workspace.name.to_string(),
+                workspace.branch.clone().unwrap_or_else(|| "?".to_owned()),
+                state(workspace),
+            ]);
+        }
+    }
+    out.push('\n');
+    out.push_str(&table(&rows));
+    out
+}
+
+fn vm_line(report: &Report) -> String {
+    let vm = &report.vm;
+    let what = if vm.provider == "ssh" { "Host" } else { "VM" };
+    let mut parts = match (vm.status, &vm.error) {
+        (Some("absent"), _) => vec!["there is none yet".to_owned()],
+        (Some("broken"), Some(why)) => vec![format!("broken: {why}")],
+        (status, _) => vec![status.unwrap_or("unknown").to_owned()],
+    };
+    if let Some(cpus) = vm.cpus {
+        parts.push(ui::count(cpus.into(), "CPU"));
+    }
+    if let Some(memory) = vm.memory_bytes {
+        parts.push(format!("{} memory", ui::size(memory)));
+    }
+    match (vm.disk_used_bytes, vm.disk_bytes) {
+        (Some(used), Some(all)) => {
+            parts.push(format!("{} of {} disk used", ui::size(used), ui::size(all)));
+        }
+        (None, Some(all)) => parts.push(format!("{} disk", ui::size(all))),
+        _ => {}
+    }
+    format!("{what} {}: {}", vm.name, parts.join(", "))
+}
+
+/// What there is to know of a workspace, in words.
+fn state(workspace: &Workspace) -> String {
+    let mut parts = Vec::new();
+    if let Some(operation) = &workspace.operation {
+        parts.push(format!("{operation} in progress"));
+    }
+    match (&workspace.checked_out, &workspace.branch, &workspace.head) {
+        (Some(on), Some(branch), _) if on.as_bytes() != branch.as_bytes() => {
+            parts.push(format!("on {on}"));
+        }
+        (None, _, Some(head)) if workspace.operation.is_none() => {
+            parts.push(format!("on no branch, at {}", head.short()));
+        }
+        _ => {}
+    }
+    for (number, one) in [
+        (workspace.commits_unfetched, "commit to fetch"),
+        (workspace.commits_unpushed, "commit to push"),
+        (workspace.changed, "file changed"),
+        (workspace.untracked, "file untracked"),
+        (workspace.stashes, "stash"),
+    ] {
+        if let Some(number) = number.filter(|&number| number > 0) {
+            parts.push(ui::count(number, one));
+        }
+    }
+    parts.extend(workspace.error.clone());
+    if parts.is_empty() { "nothing to fetch or push".to_owned() } else { parts.join(", ") }
+}
+
+/// Columns as wide as their widest cell; the last is not padded.
+fn table(rows: &[[String; 3]]) -> String {
+    let width = |column: usize| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+    };
+    let (first, second) = (width(0), width(1));
+    rows.iter().map(|[a, b, c]| format!("{a:first$}  {b:second$}  {c}\n")).collect()
+}
+
+/// What to type next: the most pressing, two at most.
+fn hints(report: &Report, in_repository: bool) -> Vec<String> {
+    match (report.vm.status, report.workspaces.as_deref()) {
+        (Some("absent"), _) => {
+            return vec![
+                "git agent-vm start makes the VM, git push agentvm::BRANCH a workspace in it"
+                    .into(),
+            ];
+        }
+        (Some("stopped"), _) => {
+            return vec![
+                "git agent-vm start starts it, and so does git push agentvm::BRANCH".into(),
+            ];
+        }
+        (Some("broken"), _) => return vec!["git agent-vm start tries to mend it".into()],
+        (_, Some([])) if in_repository => {
+            return vec!["there are no workspaces yet; git push agentvm::BRANCH makes one".into()];
+        }
+        (_, Some([])) => return vec!["there are no workspaces yet".into()],
+        _ => {}
+    }
+    let mut hints = Vec::new();
+    let mut here = report.workspaces.iter().flatten().filter(|workspace| workspace.here);
+    if let Some(branch) = here.clone().find_map(|workspace| {
+        // What is on another branch there, fetch does not bring.
+        let on = workspace.checked_out.as_ref().map(GuestText::as_bytes);
+        workspace
+            .branch
+            .as_ref()
+            .filter(|branch| workspace.commits_unfetched > Some(0) && on == Some(branch.as_bytes()))
+    }) {
+        hints.push(format!("git agent-vm fetch {branch} brings its commits here"));
+    }
+    if let Some(branch) = here.find_map(|workspace| {
+        let files = workspace.changed > Some(0) || workspace.untracked > Some(0);
+        workspace.branch.as_ref().filter(|_| files)
+    }) {
+        hints.push(format!("git agent-vm connect {branch} opens a shell there, to commit"));
+    }
+    hints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let row = |words: [&str; 3]| words.map(str::to_owned);
+        let rows = [row(["WORKSPACE", "BRANCH", "STATE"]), row(["app-größe~1", "größe", "x"])];
+        assert_eq!(table(&rows), "WORKSPACE    BRANCH  STATE\napp-größe~1  größe   x\n");
+    }
+}
