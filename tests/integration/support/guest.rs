@@ -43,13 +43,16 @@ impl Guest {
             forced: None,
         };
         guest
-            .command("sh", [
-                "-c",
-                "umask 022 && mkdir \"$1\" && cd \"$1\" && mkdir home bin &&
-                 ssh-keygen -q -t ed25519 -N '' -C '' -f hostkey",
+            .command(
                 "sh",
-                guest.path(""),
-            ])
+                [
+                    "-c",
+                    "umask 022 && mkdir \"$1\" && cd \"$1\" && mkdir home bin &&
+                 ssh-keygen -q -t ed25519 -N '' -C '' -f hostkey",
+                    "sh",
+                    guest.path(""),
+                ],
+            )
             .in_dir("/")
             .succeeds();
         guest
@@ -177,11 +180,8 @@ impl Guest {
     }
 
     fn sshd_config(&self) -> String {
-        let set: Vec<String> = self
-            .environment()
-            .iter()
-            .map(|(name, value)| format!("\"{name}={value}\""))
-            .collect();
+        let set: Vec<String> =
+            self.environment().iter().map(|(name, value)| format!("\"{name}={value}\"")).collect();
         let mut lines = vec![
             format!("ListenAddress 127.0.0.1:{}", self.port),
             format!("HostKey \"{}\"", self.path("hostkey")),
@@ -271,8 +271,7 @@ fn punishes_sources() -> bool {
     let output = Command::new("ssh").arg("-V").output().expect("ssh runs");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let version = text.strip_prefix("OpenSSH_").unwrap_or_default();
-    let number: String =
-        version.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    let number: String = version.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
     number.parse::<f64>().is_ok_and(|number| number > 9.75)
 }
 

@@ -40,7 +40,9 @@ impl Lab {
         let mut lab = Self::host_only(name);
         let ssh = lab.dir.path().join("ssh");
         fs_err::create_dir(&ssh).unwrap();
-        lab.host("ssh-keygen", "-q -t ed25519 -C test -f id -N".words_with("")).in_dir(&ssh).succeeds();
+        lab.host("ssh-keygen", "-q -t ed25519 -C test -f id -N".words_with(""))
+            .in_dir(&ssh)
+            .succeeds();
         let mut guest = Guest::new(lab.dir.path(), &ssh.join("id.pub"));
         guest.start();
         lab.guest = Some(RefCell::new(guest));

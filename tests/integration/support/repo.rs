@@ -116,7 +116,11 @@ impl Workspace<'_> {
     /// What is in a file, or a word that no file holds.
     pub(crate) fn read(&self, path: &str) -> String {
         let ran = self.sh_with("cat \"$1\"", [path]).run();
-        if ran.code == 0 { String::from_utf8_lossy(&ran.stdout).into_owned() } else { "<none>".into() }
+        if ran.code == 0 {
+            String::from_utf8_lossy(&ran.stdout).into_owned()
+        } else {
+            "<none>".into()
+        }
     }
 
     /// What an agent does: commits one file on whatever is checked out; gives the commit.
