@@ -12,8 +12,10 @@ const GREETING: &str = "nonce=$(printf %s \"$SSH_ORIGINAL_COMMAND\" | grep -oE '
 const FIELDS: &str =
     "printf 'workspace=app-feature\\0created=0\\0branch=refs/heads/feature\\0end=ok\\0'\n";
 
+/// The guest was an honest one when feature was pushed, so a fetch asks it too.
 fn lab_with_guest(script: &str) -> Lab {
     let lab = Lab::new();
+    lab.pushed_feature();
     lab.hostile_guest(script);
     lab
 }

@@ -3,6 +3,8 @@
 //! `support` is the laboratory; every other module is one area of behaviour. `real_vm` needs
 //! `AGENTVM_TEST_VM=1` and is left out of a quick run with `--skip real_vm::`.
 
+mod clean;
+mod connect;
 mod enrolment;
 mod fetch;
 mod hostile;
@@ -11,4 +13,7 @@ mod push;
 mod push_cut_off;
 mod push_refused;
 mod repositories;
+mod status;
 mod support;
+mod usage;
+mod verbs;

@@ -149,7 +149,7 @@ fn operation_in_progress_refuses_a_push() {
         ("git merge other", "merge"),
         ("git rebase other", "rebase"),
         ("git cherry-pick other", "cherry-pick"),
-        ("git revert --no-edit HEAD~ || git revert --no-commit HEAD", "revert"),
+        ("git revert --no-edit other", "revert"),
         ("git bisect start && git bisect bad && git bisect good HEAD~", "bisect"),
     ] {
         let lab = Lab::new();
