@@ -3,6 +3,7 @@
 use std::io::{Read, Write as _};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::sanitize;
 
@@ -10,6 +11,8 @@ use crate::sanitize;
 const LONGEST_LINE: usize = 4096;
 /// How much is kept for an error message, in bytes.
 const KEPT: usize = 4096;
+/// How long the stream's end is waited for after the session has ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Copies a stream to stderr in the background, made safe. Held back until [`Relay::release`], so
 /// that a failed first try is silent and its words can go into one error message.
@@ -71,12 +74,17 @@ impl Relay {
         }
     }
 
-    /// Waits for the stream's end and gives what was held back, without the last line end.
+    /// Waits a moment for the stream's end and gives what was held back, without the last line end.
+    ///
+    /// A master connection holds the stream as long as the guest's end of the session lives, even
+    /// after our own ssh was ended: waiting for it would be waiting for the guest.
     #[must_use]
     pub fn finish(mut self) -> String {
         if let Some(thread) = self.thread.take() {
-            // It only reads and prints; a panic there would already have been shown.
-            thread.join().ok();
+            let started = Instant::now();
+            while !thread.is_finished() && started.elapsed() < LAST_WORDS {
+                std::thread::sleep(Duration::from_millis(2));
+            }
         }
         let kept = self.shared.lock().map(|shared| shared.kept.clone()).unwrap_or_default();
         kept.trim_end().to_owned()

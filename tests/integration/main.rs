@@ -1,1 +1,19 @@
 //! Integration tests: what a user would see, against real git and a real sshd.
+//!
+//! `support` is the laboratory; every other module is one area of behaviour. `real_vm` needs
+//! `AGENTVM_TEST_VM=1` and is left out of a quick run with `--skip real_vm::`.
+
+mod clean;
+mod connect;
+mod enrolment;
+mod fetch;
+mod hostile;
+mod objects;
+mod push;
+mod push_cut_off;
+mod push_refused;
+mod repositories;
+mod status;
+mod support;
+mod usage;
+mod verbs;

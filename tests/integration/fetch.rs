@@ -1,0 +1,245 @@
+//! `git fetch` and `git pull agentvm::BRANCH`.
+
+use crate::support::Lab;
+
+#[test]
+fn pull_merges_what_the_agent_committed() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let agents = workspace.commit("agent.txt", "agent\n");
+    lab.git("checkout -q feature").succeeds();
+    lab.git("pull agentvm::feature").succeeds().stderr_has("From agentvm::feature");
+    let app = lab.app();
+    assert_eq!(app.tip("feature"), agents);
+    assert_eq!(app.read("agent.txt"), "agent\n");
+    assert_eq!(app.tip("HEAD^{tree}"), workspace.tip("HEAD^{tree}"));
+}
+
+#[test]
+fn fetch_brings_the_tip_and_writes_no_tracking_ref() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let agents = workspace.commit("agent.txt", "agent\n");
+    lab.git("fetch agentvm::feature").succeeds();
+    assert_eq!(lab.app().tip("FETCH_HEAD"), agents);
+    assert_eq!(lab.app().refs("refs/remotes"), "");
+    assert_eq!(lab.app().refs("refs/tags"), "");
+}
+
+#[test]
+fn fetch_takes_one_ssh_session() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.commit("agent.txt", "agent\n");
+    let fetch = || drop(lab.git("fetch agentvm::feature").succeeds());
+    assert_eq!((lab.ssh_sessions_of(fetch), lab.ssh_sessions_of(fetch)), (1, 1));
+}
+
+#[test]
+fn pull_takes_the_workspaces_own_branch_whatever_the_agent_has_checked_out() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let wanted = workspace.commit("agent.txt", "agent\n");
+    for state in ["git checkout -q -b other", "git checkout -q --detach"] {
+        workspace.sh(state).succeeds();
+        workspace.commit("elsewhere.txt", state);
+        lab.git("fetch agentvm::feature").succeeds();
+        assert_eq!(lab.app().tip("FETCH_HEAD"), wanted, "after {state}");
+    }
+}
+
+#[test]
+fn fetch_from_no_workspace_says_that_there_is_none_and_makes_none() {
+    let lab = Lab::new();
+    lab.git("fetch agentvm::feature")
+        .fails(128)
+        .stderr_has("feature")
+        .stderr_has("git push agentvm::feature");
+    assert!(lab.workspaces().is_empty());
+}
+
+#[test]
+fn fetch_of_a_branch_that_is_gone_says_which_there_are() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.sh("git checkout -q -b renamed && git branch -D feature").succeeds();
+    lab.git("fetch agentvm::feature").fails(128).stderr_has("renamed");
+}
+
+#[test]
+fn another_branch_of_the_workspace_can_be_fetched() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.sh("git checkout -q -b side").succeeds();
+    let agents = workspace.commit("side.txt", "side\n");
+    lab.git("fetch agentvm::feature side:side").succeeds();
+    assert_eq!(lab.app().tip("side"), agents);
+}
+
+#[test]
+fn ls_remote_shows_branches_and_nothing_else() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let script = "git tag v1; git update-ref refs/tags/origin/main HEAD; git notes add -m x;
+        git update-ref refs/wip/x HEAD";
+    workspace.sh(script).succeeds();
+    let tip = workspace.tip("HEAD");
+    let listed = lab.git("ls-remote agentvm::feature").succeeds().text();
+    let mut lines: Vec<_> = listed.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, [format!("{tip}\tHEAD"), format!("{tip}\trefs/heads/feature")]);
+}
+
+#[test]
+fn tags_of_the_agent_do_not_come() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.commit("agent.txt", "agent\n");
+    workspace.sh("git tag v1; git update-ref refs/tags/origin/main HEAD").succeeds();
+    lab.git("fetch --tags agentvm::feature").run();
+    lab.git("fetch agentvm::feature").succeeds();
+    assert_eq!(lab.app().refs("refs/tags"), "");
+}
+
+#[test]
+fn fetched_tips_are_kept_after_the_agent_rewinds() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let first = workspace.commit("agent.txt", "first\n");
+    lab.git("fetch agentvm::feature").succeeds();
+    assert!(lab.app().refs("refs/agentvm/keep").contains(&first));
+    workspace.sh("git reset -q --hard HEAD~").succeeds();
+    let second = workspace.commit("agent.txt", "second\n");
+    lab.git("fetch --prune agentvm::feature").succeeds();
+    lab.git("gc -q --prune=now").succeeds();
+    let kept = lab.app().refs("refs/agentvm/keep");
+    assert!(kept.contains(&first) && kept.contains(&second), "{kept}");
+    lab.git(["cat-file", "-e", &first]).succeeds();
+}
+
+#[test]
+fn keep_refs_do_not_pile_up_along_one_line_of_history() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    for text in ["one\n", "two\n", "three\n"] {
+        workspace.commit("agent.txt", text);
+        lab.git("fetch agentvm::feature").succeeds();
+    }
+    assert_eq!(lab.app().refs("refs/agentvm/keep").lines().count(), 1);
+}
+
+#[test]
+fn tip_that_lay_about_unreferenced_is_kept_too() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let agents = workspace.commit("agent.txt", "agent\n");
+    lab.git("fetch agentvm::feature").succeeds();
+    lab.sh("git for-each-ref --format='delete %(refname)' refs/agentvm | git update-ref --stdin")
+        .succeeds();
+    // git does not even ask for objects now: it has them.
+    lab.git("fetch agentvm::feature").succeeds();
+    assert!(lab.app().refs("refs/agentvm/keep").contains(&agents));
+}
+
+#[test]
+fn uncommitted_work_that_stays_behind_is_counted() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.write("feature.txt", "changed\n");
+    workspace.write("new.txt", "new\n");
+    lab.git("fetch agentvm::feature").succeeds().stderr_has("2 files").stderr_has("git agent-vm");
+    lab.git("fetch -q agentvm::feature").succeeds().stderr_is("");
+}
+
+#[test]
+fn shallow_fetch_brings_one_commit() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.commit("a.txt", "a\n");
+    let tip = workspace.commit("b.txt", "b\n");
+    let other = lab.init("other");
+    let url = "agentvm://agent-vm/app-feature";
+    other.git(["fetch", "--depth=1", url, "feature"]).succeeds();
+    assert_eq!(other.tip("FETCH_HEAD"), tip);
+    other.git("rev-list --count FETCH_HEAD").succeeds().stdout_is("1");
+}
+
+#[test]
+fn filter_is_refused() {
+    let lab = Lab::new();
+    lab.pushed_feature().commit("a.txt", "a\n");
+    lab.git("fetch --filter=blob:none agentvm::feature")
+        .within_seconds(20)
+        .fails(128)
+        .stderr_has("filter");
+    // git has noted the remote as a source of missing objects by then.
+    lab.git("fetch agentvm::feature").within_seconds(20).succeeds();
+}
+
+#[test]
+fn workspace_can_be_cloned_by_its_full_address() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let tip = workspace.commit("agent.txt", "agent\n");
+    lab.host("git", "clone agentvm://agent-vm/app-feature copy").succeeds();
+    let copy = lab.repo("copy");
+    assert_eq!((copy.tip("HEAD"), copy.read("agent.txt")), (tip, "agent\n".to_owned()));
+}
+
+#[test]
+fn clone_by_branch_is_refused_with_the_form_for_it() {
+    let lab = Lab::new();
+    lab.pushed_feature();
+    lab.host("git", "clone agentvm::feature copy").fails(128).stderr_has("agentvm://");
+    assert!(!lab.repo("copy").has(".git"));
+}
+
+#[test]
+fn fetch_into_the_branch_that_is_checked_out_is_refused() {
+    // phantompane/phantom#203
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.commit("agent.txt", "agent\n");
+    lab.git("checkout -q feature").succeeds();
+    let before = lab.app().tip("feature");
+    lab.git("fetch agentvm::feature feature:feature")
+        .fails(128)
+        .stderr_has("refusing to fetch into branch");
+    assert_eq!(lab.app().tip("feature"), before);
+}
+
+#[test]
+fn interrupted_fetch_leaves_a_sound_repository() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace
+        .sh("head -c 20000000 /dev/urandom >big && git add big && git commit -qm big")
+        .succeeds();
+    for after in [100, 300, 600] {
+        let fetch = lab.git("fetch agentvm::feature").background();
+        std::thread::sleep(std::time::Duration::from_millis(after));
+        fetch.signal(rustix::process::Signal::INT);
+        fetch.finish();
+    }
+    lab.git("fsck --full").succeeds();
+    lab.git("fetch agentvm::feature").succeeds();
+    assert_eq!(lab.app().tip("FETCH_HEAD"), workspace.tip("HEAD"));
+    lab.wait_until("no helper runs any more", |lab| {
+        !lab.host_processes().iter().any(|line| line.contains("git-remote-agentvm"))
+    });
+    lab.sh("ls .git/objects/pack").succeeds().stdout_lacks("tmp_pack");
+}
+
+#[test]
+fn limit_on_bytes_stops_a_fetch() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace
+        .sh("head -c 3000000 /dev/urandom >big && git add big && git commit -qm big")
+        .succeeds();
+    lab.git("-c agentvm.fetchLimit=1MiB fetch agentvm::feature")
+        .fails(128)
+        .stderr_has("agentvm.fetchLimit");
+    assert_eq!(lab.app().refs("refs/agentvm"), "");
+    lab.git("fetch agentvm::feature").succeeds();
+}

@@ -1,0 +1,185 @@
+//! Pushes that are cut off, wait for each other, or meet a live agent.
+
+use crate::support::{Lab, Workspace};
+
+/// The guest's processes whose command line contains `what`.
+fn guest_pids(lab: &Lab, what: &str) -> Vec<String> {
+    let is_it = |pid: &String| {
+        let script = format!("tr '\\0' ' ' </proc/{pid}/cmdline 2>/dev/null");
+        lab.guest_sh(&script).run().text().contains(what)
+    };
+    lab.guest_processes().into_iter().filter(is_it).collect()
+}
+
+/// A process of the guest that has the workspace's lock.
+fn hold_lock(lab: &Lab, workspace: &Workspace<'_>) -> crate::support::Background {
+    let holder = workspace.sh("exec flock .git/agentvm.lock sleep 99").background();
+    lab.wait_until("the lock is held", |_| {
+        workspace.sh("flock -n .git/agentvm.lock true").run().code != 0
+    });
+    holder
+}
+
+fn release_lock(lab: &Lab) {
+    let holders = guest_pids(lab, "sleep 99");
+    lab.guest_kill("KILL", &holders);
+}
+
+#[test]
+fn push_without_a_report_is_no_success() {
+    // keybase/client#15175
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    lab.app().commit_on("feature", "host.txt", "host\n");
+    let before = workspace.snapshot();
+    let holder = hold_lock(&lab, &workspace);
+    let push = lab.git("push agentvm::feature").background();
+    lab.wait_until("the push waits", |lab| !guest_pids(lab, "receive-pack").is_empty());
+    lab.wait_until("its hook waits", |lab| !guest_pids(lab, "flock -w").is_empty());
+    let pids = guest_pids(&lab, "git receive-pack");
+    lab.guest_kill("KILL", &if pids.is_empty() { guest_pids(&lab, "receive-pack") } else { pids });
+    let ran = push.finish();
+    release_lock(&lab);
+    holder.finish();
+    assert!(ran.code != 0, "{ran}");
+    ran.stderr_has("feature").stderr_lacks("Everything up-to-date");
+    assert_eq!(workspace.snapshot(), before);
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(workspace.tip("HEAD"), lab.app().tip("feature"));
+}
+
+#[test]
+fn push_waits_for_another_and_says_so() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    lab.app().commit_on("feature", "host.txt", "host\n");
+    let holder = hold_lock(&lab, &workspace);
+    let mut push = lab.git("push agentvm::feature").background();
+    lab.wait_until("its hook waits", |lab| !guest_pids(lab, "flock -w").is_empty());
+    assert!(push.is_running());
+    release_lock(&lab);
+    holder.finish();
+    let ran = push.finish();
+    assert_eq!(ran.code, 0, "{ran}");
+    ran.stderr_has("waiting for another push");
+    assert_eq!(workspace.tip("HEAD"), lab.app().tip("feature"));
+}
+
+#[test]
+fn interrupted_push_lets_the_next_one_carry_on() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let app = lab.app();
+    app.git("checkout -q feature").succeeds();
+    for index in 0..300 {
+        app.write(&format!("many/{index}"), "x".repeat(2000));
+    }
+    lab.sh("git add -A && git commit -qm many").succeeds();
+    for after in [50, 150, 250, 400, 700] {
+        let push = lab.git("push agentvm::feature").background();
+        std::thread::sleep(std::time::Duration::from_millis(after));
+        push.signal(rustix::process::Signal::INT);
+        push.finish();
+    }
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(workspace.tip("HEAD"), app.tip("feature"));
+    workspace.git("symbolic-ref HEAD").succeeds().stdout_is("refs/heads/feature");
+    assert_eq!(workspace.status(), "");
+}
+
+#[test]
+fn killed_guest_session_is_mended_by_the_next_push() {
+    let lab = Lab::new();
+    let app = lab.app();
+    app.git("checkout -q feature").succeeds();
+    for index in 0..1500 {
+        app.write(&format!("many/{index}"), "x".repeat(2000));
+    }
+    lab.sh("git add -A && git commit -qm many").succeeds();
+    let old = app.tip("main");
+    lab.git("push -q agentvm::feature main:refs/heads/feature").succeeds();
+    let workspace = lab.workspace("app-feature");
+    for after in [100, 200, 300, 450] {
+        let push = lab.git("push agentvm::feature").background();
+        std::thread::sleep(std::time::Duration::from_millis(after));
+        lab.guest_kill("KILL", &lab.guest_processes());
+        let ran = push.finish();
+        // It may have been done by then, and then git says so rightly.
+        let tip = workspace.tip("refs/heads/feature");
+        assert!(ran.code != 0 || tip == app.tip("feature"), "{ran}");
+        lab.git("push agentvm::feature").succeeds();
+        assert_eq!(workspace.tip("HEAD"), app.tip("feature"));
+        assert_eq!(workspace.status(), "");
+        lab.git(&format!("push -q --force agentvm::feature {old}:refs/heads/feature")).succeeds();
+        assert_eq!(workspace.status(), "");
+    }
+}
+
+#[test]
+fn simultaneous_pushes_never_mix_their_files() {
+    // git/git-scm.com#245
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.git("config gc.auto 1").succeeds();
+    let app = lab.app();
+    let count = 8;
+    for index in 0..count {
+        app.git(["checkout", "-q", "-b", &format!("variant{index}"), "feature"]).succeeds();
+        app.write("shared.txt", format!("{index}\n"));
+        app.commit(&format!("own{index}.txt"), format!("{index}\n"));
+        app.commit("shared.txt", format!("{index}\n"));
+    }
+    app.git("checkout -q main").succeeds();
+    let pushes: Vec<_> = (0..count)
+        .map(|index| {
+            lab.git(&format!("push agentvm::feature variant{index}:refs/heads/feature"))
+                .background()
+        })
+        .collect();
+    let mut accepted = Vec::new();
+    for (index, push) in pushes.into_iter().enumerate() {
+        let ran = push.finish();
+        match ran.code {
+            0 => accepted.push(index),
+            1 => drop(ran.stderr_has("-> feature (")),
+            _ => panic!("neither accepted nor refused\n{ran}"),
+        }
+    }
+    assert_eq!(accepted.len(), 1);
+    assert_eq!(workspace.tip("HEAD"), app.tip(&format!("variant{}", accepted[0])));
+    assert_eq!(workspace.read("shared.txt"), format!("{}\n", accepted[0]));
+    assert_eq!(workspace.status(), "");
+    workspace.git("fsck --full").succeeds();
+}
+
+#[test]
+fn simultaneous_first_pushes_make_one_workspace() {
+    let lab = Lab::new();
+    let pushes: Vec<_> = (0..4).map(|_| lab.git("push agentvm::feature").background()).collect();
+    let codes: Vec<_> = pushes.into_iter().map(|push| push.finish().code).collect();
+    assert!(codes.contains(&0), "{codes:?}");
+    assert_eq!(lab.workspaces(), ["app-feature"]);
+    let workspace = lab.workspace("app-feature");
+    assert_eq!(workspace.tip("HEAD"), lab.app().tip("feature"));
+    assert_eq!(workspace.status(), "");
+}
+
+#[test]
+fn pushes_while_the_agent_commits_lose_nothing() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let script = "for i in 1 2 3 4 5 6 7 8; do
+            echo $i >agent.txt && git add agent.txt && git commit -qm \"agent $i\" || true
+        done 2>/dev/null; git for-each-ref --contains HEAD --format='%(refname)'; git rev-parse HEAD";
+    let agent = workspace.sh(script).background();
+    for index in 0..4 {
+        lab.app().commit_on("feature", "host.txt", format!("{index}\n"));
+        let ran = lab.git("push agentvm::feature").run();
+        assert!(ran.code <= 1, "{ran}");
+    }
+    let ran = agent.finish();
+    assert_eq!(ran.code, 0, "{ran}");
+    assert!(ran.text().contains("refs/heads/feature"), "{ran}");
+    workspace.git("fsck --full").succeeds();
+    assert_eq!(workspace.status(), "");
+}

@@ -1,0 +1,228 @@
+//! Pushes that would destroy something in the workspace, or that something stands in the way of.
+//! Each is refused, names what is in the way, and leaves the workspace as it was.
+
+use crate::support::{Lab, Ran, Workspace};
+
+/// Pushes feature, expects a refusal of that ref, and that nothing changed in the workspace.
+fn refused(lab: &Lab, workspace: &Workspace<'_>) -> Ran {
+    let before = workspace.snapshot();
+    let ran = lab.git("push agentvm::feature").fails(1).stderr_has("feature -> feature");
+    assert!(workspace.snapshot() == before, "the refused push changed the workspace\n{ran}");
+    ran
+}
+
+#[test]
+fn changed_file_refuses_a_push() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.write("feature.txt", "the agent edits this\n");
+    lab.app().commit_on("feature", "host.txt", "host\n");
+    refused(&lab, &workspace).stderr_has("feature.txt");
+}
+
+#[test]
+fn staged_change_refuses_a_push() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.write("staged.txt", "staged\n");
+    workspace.git("add staged.txt").succeeds();
+    lab.app().commit_on("feature", "host.txt", "host\n");
+    refused(&lab, &workspace).stderr_has("staged.txt");
+}
+
+#[test]
+fn untracked_file_elsewhere_does_not_refuse_a_push() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.write("notes.txt", "notes\n");
+    let tip = lab.app().commit_on("feature", "host.txt", "host\n");
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(workspace.tip("HEAD"), tip);
+    assert_eq!(workspace.read("notes.txt"), "notes\n");
+}
+
+#[test]
+fn push_keeps_untracked_file_in_the_way() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.write("notes.txt", "the agent's\n");
+    lab.app().commit_on("feature", "notes.txt", "the host's\n");
+    refused(&lab, &workspace).stderr_has("notes.txt");
+}
+
+#[test]
+fn push_keeps_ignored_file_in_the_way() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.sh("echo .env >>.git/info/exclude; echo SECRET >.env").succeeds();
+    lab.app().commit_on("feature", ".env", "from the host\n");
+    refused(&lab, &workspace).stderr_has(".env");
+    assert_eq!(workspace.read(".env"), "SECRET\n");
+    workspace.sh("mv .env ..").succeeds();
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(workspace.read(".env"), "from the host\n");
+}
+
+#[test]
+fn hooks_path_of_the_agent_does_not_open_the_way_for_a_push() {
+    // entireio/cli#228
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let script = "git config core.hooksPath .husky/_; echo SECRET >.env
+        echo .env >>.git/info/exclude";
+    workspace.sh(script).succeeds();
+    lab.app().commit_on("feature", ".env", "from the host\n");
+    refused(&lab, &workspace).stderr_has(".env");
+}
+
+#[test]
+fn push_keeps_ignored_data_below_a_directory_that_becomes_a_file() {
+    // vicenteguerra/git-deploy#45
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.sh("echo /data >>.git/info/exclude; mkdir data; echo rows >data/app.db").succeeds();
+    lab.app().commit_on("feature", "data", "a file now\n");
+    refused(&lab, &workspace).stderr_has("data");
+    assert_eq!(workspace.read("data/app.db"), "rows\n");
+}
+
+#[test]
+fn push_that_removes_a_tracked_file_keeps_its_ignored_neighbour() {
+    let lab = Lab::new();
+    lab.app().commit_on("feature", "data/x", "x\n");
+    let workspace = lab.pushed_feature();
+    workspace.sh("echo /data/app.db >>.git/info/exclude; echo rows >data/app.db").succeeds();
+    lab.sh("git checkout -q feature && git rm -q data/x && git commit -qm 'Remove x'").succeeds();
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(workspace.read("data/x"), "<none>");
+    assert_eq!(workspace.read("data/app.db"), "rows\n");
+}
+
+#[test]
+fn push_keeps_ignored_data_where_a_tracked_file_would_be() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.sh("echo /data >>.git/info/exclude; mkdir data; echo rows >data/app.db").succeeds();
+    lab.app().commit_on("feature", "data/app.db", "from the host\n");
+    refused(&lab, &workspace).stderr_has("data/app.db");
+}
+
+#[test]
+fn push_keeps_a_file_where_a_directory_would_be() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.sh("echo /build >>.git/info/exclude; echo artefact >build").succeeds();
+    lab.app().commit_on("feature", "build/x", "x\n");
+    refused(&lab, &workspace).stderr_has("build");
+}
+
+#[test]
+fn push_keeps_a_nested_repository_in_the_way() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let script = "git init -q sub && cd sub && echo only >copy.txt && git add . &&
+        git -c user.name=a -c user.email=a@b commit -qm only";
+    workspace.sh(script).succeeds();
+    lab.app().commit_on("feature", "sub", "a file\n");
+    refused(&lab, &workspace).stderr_has("sub");
+    assert_eq!(workspace.read("sub/copy.txt"), "only\n");
+}
+
+#[test]
+fn flagged_files_count_as_changed() {
+    // jedbjorn/subfloor#574
+    for flag in ["--assume-unchanged", "--skip-worktree"] {
+        let lab = Lab::new();
+        let workspace = lab.pushed_feature();
+        workspace.git(["update-index", flag, "feature.txt"]).succeeds();
+        workspace.write("feature.txt", "the agent's\n");
+        lab.app().commit_on("feature", "feature.txt", "the host's\n");
+        refused(&lab, &workspace).stderr_has("feature.txt");
+    }
+}
+
+#[test]
+fn operation_in_progress_refuses_a_push() {
+    let conflict = "git checkout -q -b other HEAD~ && echo other >feature.txt && git add -A &&
+        git commit -qm other && git checkout -q feature";
+    for (operation, word) in [
+        ("git merge other", "merge"),
+        ("git rebase other", "rebase"),
+        ("git cherry-pick other", "cherry-pick"),
+        ("git revert --no-edit other", "revert"),
+        ("git bisect start && git bisect bad && git bisect good HEAD~", "bisect"),
+    ] {
+        let lab = Lab::new();
+        let workspace = lab.pushed_feature();
+        workspace.sh(&format!("({conflict}) >&2 && {{ {operation} >&2 || true; }}")).succeeds();
+        lab.app().commit_on("feature", "host.txt", "host\n");
+        refused(&lab, &workspace).stderr_has(word);
+    }
+}
+
+#[test]
+fn finished_rebase_of_the_agent_keeps_working_after_a_refused_push() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let script = "git checkout -q -b other HEAD~ && echo other >feature.txt && git add -A &&
+        git commit -qm other && git checkout -q feature && ! git rebase other >&2";
+    workspace.sh(script).succeeds();
+    lab.app().commit_on("feature", "host.txt", "host\n");
+    refused(&lab, &workspace);
+    workspace.git("rebase --abort").succeeds();
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(workspace.tip("HEAD"), lab.app().tip("feature"));
+}
+
+#[test]
+fn lock_of_a_dead_git_refuses_and_is_named() {
+    // NousResearch/hermes-agent#13232
+    for name in ["HEAD.lock", "index.lock", "refs/heads/feature.lock", "packed-refs.lock"] {
+        let lab = Lab::new();
+        let workspace = lab.pushed_feature();
+        workspace.sh(&format!("git pack-refs --all; touch .git/{name}")).succeeds();
+        lab.app().commit_on("feature", "host.txt", "host\n");
+        refused(&lab, &workspace).stderr_has(name);
+        workspace.sh(&format!("rm .git/{name}")).succeeds();
+        lab.git("push agentvm::feature").succeeds();
+        assert_eq!(workspace.tip("HEAD"), lab.app().tip("feature"));
+        assert_eq!(workspace.status(), "");
+    }
+}
+
+#[test]
+fn deletion_of_the_workspaces_branch_names_clean() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let before = workspace.snapshot();
+    for push in ["push agentvm::feature :feature", "push --delete agentvm::feature feature"] {
+        lab.git(push).fails(1).stderr_has("git agent-vm clean feature");
+    }
+    assert_eq!(workspace.snapshot(), before);
+}
+
+#[test]
+fn deletion_of_commits_that_the_host_lacks_is_refused() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.sh("git checkout -q -b side").succeeds();
+    let agents = workspace.commit("side.txt", "agent\n");
+    workspace.sh("git checkout -q feature").succeeds();
+    for push in [
+        "push agentvm::feature :side",
+        "push --mirror agentvm::feature",
+        "push --prune agentvm::feature refs/heads/*:refs/heads/*",
+    ] {
+        lab.git(push).fails(1).stderr_has("side");
+        assert_eq!(workspace.tip("refs/heads/side"), agents);
+    }
+}
+
+#[test]
+fn deletion_of_a_branch_that_the_host_has_is_allowed() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    lab.git("push agentvm::feature feature:side").succeeds();
+    lab.git("push agentvm::feature :side").succeeds().stderr_has("[deleted]");
+    assert_eq!(workspace.tip("refs/heads/side"), "");
+}

@@ -1,0 +1,316 @@
+//! A laboratory for one test: a host with a home of its own, and a guest behind a real sshd.
+//!
+//! Nothing of the developer's machine reaches in (environment, git configuration, ssh keys) and
+//! nothing stays behind: when a lab goes, its processes are ended, and one that the product left
+//! behind on the host fails the test.
+
+use std::cell::RefCell;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+mod guest;
+mod repo;
+mod run;
+
+use guest::{Guest, MARK};
+pub(crate) use repo::{Repo, Workspace};
+pub(crate) use run::{Background, Ran, Run, Words};
+
+/// The time of every commit that a test makes on the host.
+const DATE: &str = "2024-05-01T12:00:00+00:00";
+
+pub(crate) struct Lab {
+    guest: Option<RefCell<Guest>>,
+    home: PathBuf,
+    dir: tempfile::TempDir,
+}
+
+impl Lab {
+    /// A host with the repository `app` (branches main, checked out, and feature, enrolled), and a
+    /// guest that answers.
+    pub(crate) fn new() -> Self {
+        let lab = Self::with_home("home");
+        lab.make_app().enrol("feature");
+        lab
+    }
+
+    /// The same with a home directory of that name, and no repository.
+    pub(crate) fn with_home(name: &str) -> Self {
+        let mut lab = Self::host_only(name);
+        let ssh = lab.dir.path().join("ssh");
+        fs_err::create_dir(&ssh).unwrap();
+        lab.host("ssh-keygen", "-q -t ed25519 -C test -f id -N".words_with(""))
+            .in_dir(&ssh)
+            .succeeds();
+        let mut guest = Guest::new(lab.dir.path(), &ssh.join("id.pub"));
+        guest.start();
+        lab.guest = Some(RefCell::new(guest));
+        lab.write_ssh_config();
+        lab.git_config("agentvm.provider", "ssh");
+        lab.git_config("agentvm.sshHost", "vm");
+        lab.git_config("agentvm.sshConfig", ssh.join("config").to_str().unwrap());
+        lab
+    }
+
+    /// A host without a guest: what needs a VM fails at once.
+    pub(crate) fn host_only(home: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("agentvm-test-").tempdir().unwrap();
+        fs_err::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let home = dir.path().join("host").join(home);
+        fs_err::create_dir_all(&home).unwrap();
+        let bin = dir.path().join("bin");
+        fs_err::create_dir(&bin).unwrap();
+        for (name, built) in [
+            ("git-agent-vm", env!("CARGO_BIN_EXE_git-agent-vm")),
+            ("git-remote-agentvm", env!("CARGO_BIN_EXE_git-remote-agentvm")),
+        ] {
+            std::os::unix::fs::symlink(built, bin.join(name)).unwrap();
+        }
+        let lab = Self { guest: None, home, dir };
+        lab.git_config("user.name", "Host User");
+        lab.git_config("user.email", "host@example.org");
+        lab.git_config("init.defaultBranch", "main");
+        lab.git_config("advice.detachedHead", "false");
+        lab
+    }
+
+    fn write_ssh_config(&self) {
+        let ssh = self.dir.path().join("ssh");
+        let guest = self.guest().borrow();
+        let config = format!(
+            "Host vm\n HostName 127.0.0.1\n Port {}\n User {}\n IdentityFile \"{}\"\n \
+             IdentitiesOnly yes\n IdentityAgent none\n UserKnownHostsFile \"{}\"\n",
+            guest.port(),
+            guest.user,
+            ssh.join("id").display(),
+            ssh.join("known_hosts").display(),
+        );
+        fs_err::write(ssh.join("config"), config).unwrap();
+        let known = format!("[127.0.0.1]:{} {}\n", guest.port(), guest.host_key());
+        fs_err::write(ssh.join("known_hosts"), known).unwrap();
+    }
+
+    /// Sets a key in the host user's `~/.gitconfig`.
+    pub(crate) fn git_config(&self, key: &str, value: &str) {
+        self.host("git", ["config", "--global", key, value]).in_dir(&self.home).succeeds();
+    }
+
+    /// Makes the repository `app` in the home directory.
+    pub(crate) fn make_app(&self) -> Repo<'_> {
+        let app = self.init("app");
+        app.commit("README.md", "app\n");
+        app.git("checkout -q -b feature").succeeds();
+        app.commit("feature.txt", "one\n");
+        app.git("checkout -q main").succeeds();
+        app
+    }
+
+    /// An empty repository below the home directory.
+    pub(crate) fn init(&self, path: &str) -> Repo<'_> {
+        let dir = self.home.join(path);
+        self.host("git", ["init", "-q", dir.to_str().unwrap()]).in_dir(&self.home).succeeds();
+        self.repo(path)
+    }
+
+    /// A repository below the home directory.
+    pub(crate) fn repo(&self, path: &str) -> Repo<'_> {
+        Repo { lab: self, dir: self.home.join(path) }
+    }
+
+    pub(crate) fn app(&self) -> Repo<'_> {
+        self.repo("app")
+    }
+
+    /// A program on the host, in the home directory.
+    pub(crate) fn host(&self, program: &str, args: impl Words) -> Run {
+        let path = std::env::var("PATH").unwrap_or_default();
+        Run::new(program, args, &self.home)
+            .env("HOME", &self.home)
+            .env("PATH", format!("{}:{path}", self.dir.path().join("bin").display()))
+            .env("LANG", "C.UTF-8")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_AUTHOR_DATE", DATE)
+            .env("GIT_COMMITTER_DATE", DATE)
+            .env("GIT_AGENT_VM_TRACE", self.trace_file())
+            .env(MARK, self.dir.path())
+    }
+
+    /// git in the repository `app`.
+    pub(crate) fn git(&self, args: impl Words) -> Run {
+        self.app().git(args)
+    }
+
+    /// A verb of `git agent-vm` in the repository `app`.
+    pub(crate) fn agent_vm(&self, args: impl Words) -> Run {
+        let mut words = vec!["agent-vm".into()];
+        words.extend(args.words());
+        self.git(words)
+    }
+
+    /// A shell script on the host, in the repository `app`.
+    pub(crate) fn sh(&self, script: &str) -> Run {
+        self.host("sh", ["-c", script]).in_dir(self.app().path())
+    }
+
+    /// The same on a terminal of its own: what it prints arrives on stdout.
+    pub(crate) fn on_terminal(&self, script: &str) -> Run {
+        self.host("script", ["-qefc", script, "/dev/null"]).in_dir(self.app().path())
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// The lab's own directory, above the host's home and the guest.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn guest(&self) -> &RefCell<Guest> {
+        self.guest.as_ref().expect("this lab has a guest")
+    }
+
+    pub(crate) fn guest_home(&self) -> PathBuf {
+        self.guest().borrow().home()
+    }
+
+    /// A program as the guest user, in its home, not through our ssh.
+    pub(crate) fn guest_command(&self, program: &str, args: impl Words) -> Run {
+        self.guest().borrow().command(program, args)
+    }
+
+    /// A shell script as the guest user, in its home.
+    pub(crate) fn guest_sh(&self, script: &str) -> Run {
+        self.guest_command("sh", ["-c", script])
+    }
+
+    /// A workspace by its directory's name.
+    pub(crate) fn workspace(&self, name: &str) -> Workspace<'_> {
+        Workspace { lab: self, name: name.to_owned() }
+    }
+
+    /// Pushes feature and gives its workspace.
+    pub(crate) fn pushed_feature(&self) -> Workspace<'_> {
+        self.git("push -q agentvm::feature").succeeds();
+        self.workspace("app-feature")
+    }
+
+    /// The directories in `~/workspace`, hidden ones aside.
+    pub(crate) fn workspaces(&self) -> Vec<String> {
+        let listed = self.guest_sh("ls workspace 2>/dev/null; true").succeeds().text();
+        listed.lines().map(str::to_owned).collect()
+    }
+
+    /// Puts a program in front of the guest's real one of that name.
+    pub(crate) fn guest_fake(&self, name: &str, script: &str) {
+        self.guest().borrow().fake(name, script);
+    }
+
+    /// Replaces the guest by one that answers every connection with this script.
+    pub(crate) fn hostile_guest(&self, script: &str) {
+        self.guest().borrow_mut().force(Some(script));
+        self.write_ssh_config();
+    }
+
+    pub(crate) fn stop_sshd(&self) {
+        self.guest().borrow_mut().stop();
+    }
+
+    pub(crate) fn start_sshd(&self) {
+        self.guest().borrow_mut().start();
+        self.write_ssh_config();
+    }
+
+    /// The guest user's processes, sshd's own aside.
+    pub(crate) fn guest_processes(&self) -> Vec<String> {
+        self.guest().borrow().processes()
+    }
+
+    pub(crate) fn guest_kill(&self, signal: &str, pids: &[String]) {
+        self.guest().borrow().kill(signal, pids);
+    }
+
+    fn trace_file(&self) -> PathBuf {
+        self.dir.path().join("trace")
+    }
+
+    /// The commands that the product has run so far, a line each.
+    pub(crate) fn trace(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.trace_file()).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// How many ssh sessions `action` opens.
+    pub(crate) fn ssh_sessions_of(&self, action: impl FnOnce()) -> usize {
+        let before = self.trace().len();
+        action();
+        let control = |line: &&String| !line.contains(" -O ");
+        let trace = self.trace();
+        trace[before..].iter().filter(|line| line.contains("run: ssh ")).filter(control).count()
+    }
+
+    /// Processes of this lab on the host: `PID COMMAND` lines.
+    pub(crate) fn host_processes(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let dir = entry.path();
+            let marked = std::fs::read(dir.join("environ")).is_ok_and(|environ| {
+                let mark = format!("{MARK}={}", self.dir.path().display()).into_bytes();
+                environ.split(|byte| *byte == 0).any(|entry| entry == mark)
+            });
+            let inside = std::fs::read_link(dir.join("cwd"))
+                .is_ok_and(|cwd| cwd.starts_with(self.dir.path().join("host")));
+            let words = std::fs::read(dir.join("cmdline")).unwrap_or_default();
+            if (marked || inside) && !words.is_empty() {
+                let words = String::from_utf8_lossy(&words).replace('\0', " ");
+                found.push(format!("{} {words}", entry.file_name().display()));
+            }
+        }
+        found
+    }
+
+    /// Waits until something is so, and fails if it does not come about.
+    pub(crate) fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition(self) {
+            assert!(Instant::now() < deadline, "waited in vain until {what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // Without sshd, our ssh masters end by themselves.
+        if let Some(guest) = &self.guest {
+            guest.borrow_mut().stop();
+        }
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let mut left = self.host_processes();
+        while !left.is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+            left = self.host_processes();
+        }
+        for line in &left {
+            let pid = line.split(' ').next().and_then(|pid| pid.parse().ok());
+            if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+            }
+        }
+        assert!(left.is_empty() || std::thread::panicking(), "processes left behind: {left:#?}");
+    }
+}
+
+/// `"a b".words_with("")`: words of a string, and one more that is exact.
+trait WordsWith {
+    fn words_with(self, last: &str) -> Vec<std::ffi::OsString>;
+}
+
+impl WordsWith for &str {
+    fn words_with(self, last: &str) -> Vec<std::ffi::OsString> {
+        let mut words = self.words();
+        words.push(last.into());
+        words
+    }
+}
