@@ -51,13 +51,13 @@ qemu_packages() {
 # What it takes to build and to use git-agent-vm.
 install_packages() {
     if [ "$(system)" = macos ]; then
-        brew_install git qemu
+        brew_install git
         return
     fi
     local qemu
     read -ra qemu <<<"$(qemu_packages)"
     apt_install git openssh-client sshfs "${qemu[@]}" \
-        mmdebstrap uidmap e2fsprogs xz-utils \
+        mmdebstrap debian-archive-keyring uidmap e2fsprogs xz-utils \
         curl ca-certificates gcc libc6-dev
 }
 

@@ -61,10 +61,10 @@ open_fuse() {
     as_root setfacl -m "u:$user:rw" /dev/fuse
 }
 
-# A copy of this source tree in the user's home; what was built there stays.
+# A copy of this source tree in the user's cache; what was built there stays.
 copy_tree() {
     local user=$1 target=$2
-    mkdir -p "$target"
+    runuser -u "$user" -- mkdir -p "$target"
     find "$target" -mindepth 1 -maxdepth 1 ! -name target -exec rm -rf {} +
     tar -C "$repo_dir" --exclude=./target --exclude=./.git -cf - . | tar -C "$target" -xf -
     chown -R "$user:" "$target"
@@ -103,7 +103,7 @@ go_on_as() {
     local user=$1 home tree environment
     shift
     home=$(home_of "$user")
-    tree=$home/git-agent-vm
+    tree=$home/.cache/git-agent-vm/source
     if can_write "$user" "$repo_dir"; then
         tree=$repo_dir
     else
