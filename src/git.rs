@@ -89,6 +89,16 @@ impl Repo {
             }
         };
         let local = found.to_thread_local();
+        // Another user's repository: git decides, by safe.directory. Told the directory outright,
+        // as by us below, it would not ask.
+        if local.git_dir_trust() != gix::sec::Trust::Full && std::env::var_os("GIT_DIR").is_none() {
+            let verdict = with_user_config(Cmd::new("git"))
+                .args(["rev-parse", "--git-dir"])
+                .time_limit(SHORT)
+                .output()
+                .map_err(program_error)?;
+            anyhow::ensure!(verdict.exit.success(), "{}", verdict.stderr_tail(9));
+        }
         let canonical = |path: &Path| {
             fs_err::canonicalize(path).context("cannot resolve the repository's directory")
         };
@@ -408,8 +418,23 @@ pub fn program_error(error: ProcessError) -> anyhow::Error {
     }
 }
 
+/// Whether this process is the remote helper.
+static IN_HELPER: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// The variable that marks what the helper runs.
+pub const NESTED: &str = "GIT_AGENT_VM_NESTED";
+
+/// Marks all git commands from now on as run by the helper. Where a workspace is named as the
+/// promisor of a partial clone, they would fetch missing objects from it through another helper,
+/// which would look for them in the same way, and so on.
+pub fn mark_helper() {
+    IN_HELPER.store(true, std::sync::atomic::Ordering::Relaxed);
+}
+
 /// Gives git the configuration that the user set for this one command, and a fixed locale.
 fn with_user_config(cmd: Cmd) -> Cmd {
+    let nested = IN_HELPER.load(std::sync::atomic::Ordering::Relaxed);
+    let cmd = if nested { cmd.env(NESTED, "1") } else { cmd };
     let mut cmd =
         cmd.env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0").env_inherit("GIT_CONFIG_PARAMETERS");
     if let Some(count) =

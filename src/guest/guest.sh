@@ -34,6 +34,11 @@ fail() {
   exit 1
 }
 
+absent() {
+  [ -n "$ref" ] || fail absent "there is no workspace '$plain'"
+  fail absent "there is no workspace of ${ref#refs/heads/}"
+}
+
 warn() { printf '%s\n' "$1" >&2; }
 
 # ---------------------------------------------------------------------------------------------
@@ -418,7 +423,7 @@ work_tree_state() {
 }
 
 upload() {
-  find_workspace || fail absent "there is no workspace of ${ref#refs/heads/}"
+  find_workspace || absent
   w=$root/$name
   cd "$w" || fail failed "cannot enter $w in the VM"
   mend_if_free
@@ -616,7 +621,7 @@ list() {
 
 # Everything in one workspace that may exist nowhere else. The host decides.
 losses() {
-  find_workspace || fail absent "there is no workspace of ${ref#refs/heads/}"
+  find_workspace || absent
   area=$(mktemp -d) || fail failed 'cannot make a temporary directory in the VM'
   cat >"$area/ids"
   say workspace "$name"
@@ -684,7 +689,7 @@ nested_repositories() {
 
 # Moves a workspace to the trash. The host has looked into it before.
 discard() {
-  find_workspace || fail absent "there is no workspace of ${ref#refs/heads/}"
+  find_workspace || absent
   w=$root/$name
   exec 9>"$w/.git/agentvm.lock" || fail failed "cannot write to $w in the VM"
   flock -w 10 9 || fail failed "a push to workspace $name is going on"

@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The same where a master connection was there already: one that hangs is left behind sooner.
 const MASTER_PATIENCE: Duration = Duration::from_secs(8);
 
+/// The most that a verb may answer, in bytes: lists of files and commits.
+const ANSWER_CAP: usize = 64 << 20;
+
 /// A verb of the guest program with its arguments.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -309,6 +312,7 @@ impl Session {
     /// All fields up to the end.
     pub fn fields(&mut self) -> anyhow::Result<Vec<Field>> {
         let mut fields = Vec::new();
+        self.reader.allow(ANSWER_CAP);
         while let Some(field) = self.field()? {
             fields.push(field);
         }

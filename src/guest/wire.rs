@@ -16,8 +16,8 @@ use crate::sanitize::GuestText;
 const NOISE_CAP: usize = 64 << 10;
 /// The longest field, in bytes. A list of file names in a message is the longest there is.
 const FIELD_CAP: usize = 1 << 20;
-/// The most that one session may say in fields, in bytes.
-const TOTAL_CAP: usize = 256 << 20;
+/// The most that one session may say in fields, in bytes, unless its caller allows more.
+const TOTAL_CAP: usize = 4 << 20;
 
 /// Why reading stopped.
 #[derive(Debug, thiserror::Error)]
@@ -52,14 +52,14 @@ pub struct Reader {
     buffer: Vec<u8>,
     start: usize,
     patience: Duration,
-    total: usize,
+    left: usize,
 }
 
 impl Reader {
     /// Reads from `pipe`, and gives up when nothing comes for `patience`.
     #[must_use]
     pub fn new(pipe: ChildStdout, patience: Duration) -> Self {
-        Self { pipe, buffer: Vec::new(), start: 0, patience, total: 0 }
+        Self { pipe, buffer: Vec::new(), start: 0, patience, left: TOTAL_CAP }
     }
 
     /// Skips noise up to and including the line `agentvm/1 NONCE TIME`; gives the guest's time in
@@ -111,10 +111,8 @@ impl Reader {
             .to_owned();
         let field = Field { key, value: GuestText::new(&bytes[split + 1..]) };
         self.start += end + 1;
-        self.total += end + 1;
-        if self.total > TOTAL_CAP {
-            return Err(WireError::Nonsense("it says too much"));
-        }
+        self.left =
+            self.left.checked_sub(end + 1).ok_or(WireError::Nonsense("it says too much"))?;
         Ok(field)
     }
 
@@ -126,6 +124,11 @@ impl Reader {
         let bytes = &self.buffer[self.start..self.start + count];
         self.start += count;
         Ok(bytes)
+    }
+
+    /// Allows this many bytes of fields from here on.
+    pub fn allow(&mut self, bytes: usize) {
+        self.left = bytes;
     }
 
     /// Changes how long a silence may last.
@@ -141,8 +144,9 @@ impl Reader {
     }
 
     fn fill(&mut self) -> Result<(), WireError> {
-        if self.start > 0 && self.start == self.buffer.len() {
-            self.buffer.clear();
+        // What was used is let go, at a cost that stays in proportion.
+        if self.start > 0 && self.start >= self.buffer.len() / 2 {
+            self.buffer.drain(..self.start);
             self.start = 0;
         }
         self.wait_until_readable()?;

@@ -23,7 +23,6 @@ const BENIGN: &[&str] = &[
     "badDateOverflow",
     "badEmail",
     "badTimezone",
-    "emptyName",
     "missingEmail",
     "missingNameBeforeEmail",
     "missingSpaceBeforeDate",
@@ -31,6 +30,34 @@ const BENIGN: &[&str] = &[
     "multipleAuthors",
     "zeroPaddedDate",
     "zeroPaddedFilemode",
+];
+
+/// Faults that do harm when such objects are checked out or served. Errors by themselves; named
+/// here so that looser settings of the user's (`fetch.fsck.*`) do not open the gate to a VM.
+const HARMFUL: &[&str] = &[
+    "duplicateEntries",
+    "emptyName",
+    "fullPathname",
+    "gitattributesBlob",
+    "gitattributesLarge",
+    "gitattributesLineLength",
+    "gitattributesMissing",
+    "gitattributesSymlink",
+    "gitignoreSymlink",
+    "gitmodulesBlob",
+    "gitmodulesLarge",
+    "gitmodulesMissing",
+    "gitmodulesName",
+    "gitmodulesPath",
+    "gitmodulesSymlink",
+    "gitmodulesUpdate",
+    "gitmodulesUrl",
+    "hasDot",
+    "hasDotdot",
+    "hasDotgit",
+    "mailmapSymlink",
+    "nullSha1",
+    "treeNotSorted",
 ];
 
 /// Brings the wanted refs, checks that they are whole, and only then keeps them.
@@ -95,6 +122,9 @@ fn command(repo: &Repo, options: &Options) -> Cmd {
     }
     for fault in BENIGN {
         git = git.args(["-c", &format!("fetch.fsck.{fault}=warn")]);
+    }
+    for fault in HARMFUL {
+        git = git.args(["-c", &format!("fetch.fsck.{fault}=error")]);
     }
     git = allow_local_transport(git).data_limit(MEMORY_LIMIT).args(["fetch-pack", "--stdin"]);
     match options.verbosity {

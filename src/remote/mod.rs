@@ -52,6 +52,14 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(remote: &str, address: &str) -> anyhow::Result<()> {
+    if std::env::var_os(crate::git::NESTED).is_some() {
+        return Err(Error::failed(format!(
+            "missing objects cannot be fetched from a workspace (agentvm::{address})"
+        ))
+        .hint("a workspace is no promisor: see extensions.partialClone in the repository's configuration")
+        .into());
+    }
+    crate::git::mark_helper();
     let address = url::Address::parse(address)?;
     let repo = Repo::discover()?;
     let config = Config::load(repo.as_ref(), UnknownKeys::Ignore)?;

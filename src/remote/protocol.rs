@@ -173,10 +173,11 @@ impl Helper {
         }
     }
 
+    /// A clone's repository is empty and takes the format that it finds.
     fn check_format(&self, session: &Session) -> anyhow::Result<()> {
         let theirs = &session.advertisement.object_format;
         match &self.repo {
-            Some(repo) if repo.object_format() != theirs && !self.options.cloning => {
+            Some(repo) if repo.object_format() != theirs && !self.is_clone() => {
                 Err(Error::failed(format!(
                     "workspace '{}' uses {theirs}, this repository {}",
                     session.workspace,
@@ -238,7 +239,7 @@ impl Helper {
         match &self.address {
             Address::Branch(branch) => {
                 let repo = self.repo()?;
-                if self.options.cloning || self.is_clone() {
+                if self.is_clone() {
                     return Err(clone_by_branch(branch, &self.config).into());
                 }
                 let id = identity::known(repo, self.config.id.as_deref())?
@@ -308,7 +309,7 @@ pub fn target(repo: &Repo, id: &identity::RepoId, branch: &BranchName) -> Target
 #[must_use]
 pub fn no_workspace(branch: &BranchName) -> Error {
     Error::not_found(format!("there is no workspace of branch '{branch}' of this repository"))
-        .hint(format!("git push agentvm::{branch} makes it"))
+        .hint(format!("git agent-vm push {branch} makes it"))
 }
 
 fn clone_by_branch(branch: &BranchName, config: &Config) -> Error {
