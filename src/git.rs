@@ -66,39 +66,12 @@ impl Repo {
     /// The repository that git would use here: `GIT_DIR`, or the one around the current directory.
     /// `None` if there is none.
     pub fn discover() -> anyhow::Result<Option<Self>> {
-        // A current directory that was deleted belongs to no repository.
-        if std::env::var_os("GIT_DIR").is_none() && std::env::current_dir().is_err() {
+        if std::env::var_os("GIT_DIR").is_none() && !git_finds_one()? {
             return Ok(None);
         }
-        let found = match gix::ThreadSafeRepository::discover_with_environment_overrides(".") {
-            Ok(found) => found,
-            Err(error) => {
-                // git itself tells "there is none" from "there is one that cannot be used".
-                let output = with_user_config(Cmd::new("git"))
-                    .env_inherit("GIT_DIR")
-                    .args(["rev-parse", "--git-dir"])
-                    .time_limit(SHORT)
-                    .output()
-                    .map_err(program_error)?;
-                let said = output.stderr_tail(3);
-                if said.contains("not a git repository") {
-                    return Ok(None);
-                }
-                let why = if output.exit.success() { error.to_string() } else { said };
-                anyhow::bail!("cannot open the repository: {why}");
-            }
-        };
-        let local = found.to_thread_local();
-        // Another user's repository: git decides, by safe.directory. Told the directory outright,
-        // as by us below, it would not ask.
-        if local.git_dir_trust() != gix::sec::Trust::Full && std::env::var_os("GIT_DIR").is_none() {
-            let verdict = with_user_config(Cmd::new("git"))
-                .args(["rev-parse", "--git-dir"])
-                .time_limit(SHORT)
-                .output()
-                .map_err(program_error)?;
-            anyhow::ensure!(verdict.exit.success(), "{}", verdict.stderr_tail(9));
-        }
+        let gix = gix::ThreadSafeRepository::discover_with_environment_overrides(".")
+            .map_err(|error| anyhow::anyhow!("cannot open the repository: {error}"))?;
+        let local = gix.to_thread_local();
         let canonical = |path: &Path| {
             fs_err::canonicalize(path).context("cannot resolve the repository's directory")
         };
@@ -110,7 +83,7 @@ impl Repo {
                 gix::hash::Kind::Sha1 => "sha1",
                 _ => "sha256",
             },
-            gix: found,
+            gix,
         }))
     }
 
@@ -394,6 +367,25 @@ impl Repo {
             .map(|(id, exists)| exists && !unkept.contains(id.as_str().as_bytes()))
             .collect())
     }
+}
+
+/// Whether git finds a repository around the current directory, by its own rules: another user's is
+/// refused unless `safe.directory` allows it. (Told the directory outright, git would not ask.)
+fn git_finds_one() -> anyhow::Result<bool> {
+    // A current directory that was deleted belongs to no repository.
+    if std::env::current_dir().is_err() {
+        return Ok(false);
+    }
+    let asked = with_user_config(Cmd::new("git"))
+        .args(["rev-parse", "--git-dir"])
+        .time_limit(SHORT)
+        .output()
+        .map_err(program_error)?;
+    let said = asked.stderr_tail(9);
+    if !asked.exit.success() && !said.contains("not a git repository") {
+        anyhow::bail!("{}", said.strip_prefix("fatal: ").unwrap_or(&said));
+    }
+    Ok(asked.exit.success())
 }
 
 /// A git command for reading configuration, in a repository or outside any.

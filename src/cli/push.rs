@@ -55,7 +55,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let flags = [(args.force, "--force"), (args.dry_run, "--dry-run")];
     let flags: Vec<&str> =
         flags.into_iter().filter_map(|(set, flag)| set.then_some(flag)).collect();
-    Ok(git_exit(send(&here.repo, branch, &flags)?))
+    let exit = send(&here.repo, branch, &flags)?;
+    if exit == Exit::Code(1) && !args.force {
+        ui::hint(&format!(
+            "git agent-vm fetch {branch} brings what the workspace has and this repository has not"
+        ));
+    }
+    Ok(git_exit(exit))
 }
 
 /// `git push` of a branch to its workspace, on the user's terminal.

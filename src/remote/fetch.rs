@@ -69,6 +69,7 @@ pub fn run(
     wanted: &[(ObjectId, String)],
 ) -> anyhow::Result<()> {
     if options.filter.is_some() {
+        forget_promisor(repo, session.branch.as_str());
         return Err(Error::usage("a fetch from a workspace cannot be filtered")
             .hint("leave --filter away: what the agent made exists nowhere else")
             .into());
@@ -104,6 +105,16 @@ pub fn run(
         }
     }
     session.end()
+}
+
+/// Takes back what git noted before it asked us: from now on it would filter every fetch, and look
+/// for missing objects in the workspace.
+fn forget_promisor(repo: &Repo, branch: &str) {
+    for key in ["promisor", "partialclonefilter"] {
+        // Not set is as good.
+        repo.run(&["config", "--local", "--unset-all", &format!("remote.agentvm::{branch}.{key}")])
+            .ok();
+    }
 }
 
 fn command(repo: &Repo, options: &Options) -> Cmd {
