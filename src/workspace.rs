@@ -107,7 +107,7 @@ mod tests {
             assert!(names.hashed.0.starts_with(start), "{}", names.hashed);
             assert!(WorkspaceName::new(names.hashed.as_str()).is_ok());
         }
-        let long = candidates("app", &"long/".repeat(60).trim_end_matches('/').to_owned());
+        let long = candidates("app", "long/".repeat(60).trim_end_matches('/'));
         assert_eq!((long.plain, long.hashed.0.len()), (None, 211));
     }
 

@@ -13,6 +13,8 @@ mod common;
 mod connect;
 mod destroy;
 mod fetch;
+#[cfg(test)]
+mod man;
 mod push;
 mod start;
 mod status;
