@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::access;
 use crate::branch::BranchName;
-use crate::cli::common::{Here, losses_in};
+use crate::cli::common::{Here, losses_call, losses_in};
 use crate::error::{self, Error, Kind};
 use crate::git::Repo;
 use crate::guest::workspaces::{Target, single};
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let branch = &args.branch;
     let target = here.target(branch)?.ok_or_else(|| absent(branch))?;
     let tips = here.tips_for_guest()?;
-    let (guest, session) = access::open(&here.config, Need::Start, &target.call("losses"))?;
+    let (guest, session) = access::open(&here.config, Need::Start, &losses_call(&target))?;
     let workspace = look(&here.repo, branch, target, session, &tips)?;
     let again = format!("git agent-vm clean --force {branch}");
     allow(std::slice::from_ref(&workspace), args.force, &again)?;

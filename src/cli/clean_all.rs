@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::access;
 use crate::cli::clean::{self, Looked};
-use crate::cli::common::Here;
+use crate::cli::common::{Here, losses_call};
 use crate::error::Error;
 use crate::guest::workspaces::{Listing, Target};
 use crate::guest::{Call, Guest};
@@ -54,7 +54,7 @@ pub(super) fn look_into_all(
             ))
         })?;
         let target = Target::branch(&here.repo.base_name(), &id, &branch);
-        let session = guest.open(&target.call("losses")).map_err(|error| guest.explain(error))?;
+        let session = guest.open(&losses_call(&target)).map_err(|error| guest.explain(error))?;
         clean::look(&here.repo, &branch, target, session, &tips)
     })
     .collect()

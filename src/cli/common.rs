@@ -1,13 +1,14 @@
 //! What several verbs need: the repository and its settings, and questions to the guest.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::access;
 use crate::branch::BranchName;
 use crate::config::{Config, UnknownKeys};
 use crate::git::{ObjectId, Repo};
 use crate::guest::workspaces::{Found, Losses, Target};
-use crate::guest::{Call, Guest, Session};
+use crate::guest::{self, Call, Guest, Session};
 use crate::identity::{self, RepoId};
 use crate::process::Exit;
 use crate::vm::Need;
@@ -60,8 +61,18 @@ impl Here {
     }
 }
 
-/// What a workspace holds that may exist nowhere else; the session runs `losses`.
+/// How long looking for what would be lost may take: a big work tree in an emulated guest.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// The question what a workspace holds that may exist nowhere else, for [`losses_in`].
+pub(super) fn losses_call(target: &Target) -> Call {
+    target.call("losses").arg(guest::time_limit(LIMIT).as_secs().to_string())
+}
+
+/// The answer to [`losses_call`].
 pub(super) fn losses_in(mut session: Session, tips: &str) -> anyhow::Result<Losses> {
+    // The guest gives up first, and ends what it started.
+    session.set_patience(guest::time_limit(LIMIT) + Duration::from_secs(15));
     session.send(tips.as_bytes())?;
     Losses::parse(session.fields()?)
         .ok_or_else(|| anyhow::anyhow!("the guest's answer makes no sense"))

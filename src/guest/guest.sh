@@ -507,7 +507,7 @@ inspect() {
   say stashes "$(g rev-list -g --count refs/stash -- 2>/dev/null || echo 0)"
   [ -z "$(g rev-parse -q --verify HEAD)" ] || say last "$(g log -1 --format='%H %ct %s' HEAD --)"
   inspect_commits "$2"
-  inspect_files
+  inspect_files "$2.state.$$"
 }
 
 inspect_commits() {
@@ -526,7 +526,7 @@ inspect_commits() {
 }
 
 inspect_files() {
-  state=.git/agentvm-state.$$
+  state=$1
   if ! work_tree_state matching >"$state"; then
     rm -f "$state"
     say error 'git status fails there'
@@ -619,22 +619,26 @@ list() {
   say end ok
 }
 
-# Everything in one workspace that may exist nowhere else. The host decides.
+# Everything in one workspace that may exist nowhere else. The host decides. In a process of its
+# own: it and all that it started are ended at the limit.
 losses() {
   find_workspace || absent
   area=$(mktemp -d) || fail failed 'cannot make a temporary directory in the VM'
   cat >"$area/ids"
   say workspace "$name"
-  w=$root/$name
-  processes_in "$w"
-  if trouble=$(list_losses 2>&1 >&4); then
-    rm -rf "$area"
-    say end ok
-  else
-    rm -rf "$area"
-    fail failed "$(printf '%s\n' "$trouble" | head -n 1)"
-  fi
-} 4>&1
+  processes_in "$root/$name"
+  # shellcheck disable=SC2016 # the inner shell expands them
+  timeout -k 1 "$limit" sh -c 'eval "$(printf %s "$0" | base64 -d)"' \
+    "$0" "$nonce" "$hash" "$now" list-losses "p$name" "p$area" 2>"$area/trouble"
+  code=$?
+  trouble=$(head -n 1 "$area/trouble")
+  rm -rf "$area"
+  case $code in
+    0) say end ok ;;
+    124 | 137) fail slow "it takes longer than $limit s to look into workspace $name" ;;
+    *) fail failed "cannot look into workspace $name: $trouble" ;;
+  esac
+}
 
 # What runs in a directory: a shell, an agent, a server.
 processes_in() {
@@ -650,10 +654,10 @@ processes_in() {
   done
 }
 
-list_losses() {
-  cd "$w" || return 1
+list_losses() { # NAME DIR: DIR has the file ids
+  area=$2
+  cd "$root/$1" || return 1
   g rev-parse --git-dir >/dev/null || return 1
-  say ref "$ref"
   say operation "$(operation .git)"
   work_tree_state matching >"$area/state" || return 1
   xargs -0 -r printf 'entry=%s\0' <"$area/state" || return 1
@@ -776,7 +780,7 @@ while [ "$count" -gt 0 ]; do
 done
 
 case $verb in
-  run | inspect) ;;
+  run | inspect | list-losses) ;;
   *)
     printf 'agentvm/1 %s %s\n' "$nonce" "$(date +%s)"
     # The connection may go away; what was begun is still ended in order.
@@ -804,7 +808,10 @@ case $verb in
     status ;;
   inspect) inspect "$1" "$2" ;;
   list) list ;;
-  losses) losses ;;
+  losses)
+    limit=$1
+    losses ;;
+  list-losses) list_losses "$1" "$2" ;;
   discard) discard ;;
   run) run "$@" ;;
   ended) ended "$1" ;;

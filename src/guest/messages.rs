@@ -86,6 +86,23 @@ impl Relay {
                 std::thread::sleep(Duration::from_millis(2));
             }
         }
+        self.kept()
+    }
+
+    /// The same where the other end may never close: a master connection holds the stream of a
+    /// session for as long as the command in the guest runs, even when our ssh was ended.
+    #[must_use]
+    pub fn finish_within(self, limit: std::time::Duration) -> String {
+        let deadline = std::time::Instant::now() + limit;
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+            && std::time::Instant::now() < deadline
+        {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        self.kept()
+    }
+
+    fn kept(&self) -> String {
         let kept = self.shared.lock().map(|shared| shared.kept.clone()).unwrap_or_default();
         kept.trim_end().to_owned()
     }
