@@ -152,7 +152,7 @@ fn names_in_the_list_are_clean_and_whole() {
     for name in ["ä", "a b", "q\"", "x -> y", "tab\there", "esc\u{1b}[31m", "new\nline"] {
         workspace.write(name, "x\n");
     }
-    let ran = refuses(&lab, &workspace).is_clean_text();
+    let ran = refuses(&lab, &workspace).shows_clean_text();
     for name in ["ä", "a b", "q\"", "x -> y"] {
         assert!(ran.errors().contains(name), "{name:?}\n{ran}");
     }

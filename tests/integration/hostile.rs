@@ -27,7 +27,7 @@ fn impatient(run: Run) -> Run {
 
 fn push_and_fetch_fail(lab: &Lab, word: &str) {
     for command in ["push agentvm::feature", "fetch agentvm::feature"] {
-        impatient(lab.git(command)).fails(128).stderr_has(word).is_clean_text();
+        impatient(lab.git(command)).fails(128).stderr_has(word).shows_clean_text();
     }
 }
 
@@ -42,7 +42,7 @@ fn guest_that_never_answers_is_given_up() {
 #[test]
 fn status_of_a_guest_that_never_answers_is_still_a_status() {
     let lab = lab_with_guest("exec sleep 1000");
-    impatient(lab.agent_vm("status")).run().is_clean_text().took_under_seconds(15);
+    impatient(lab.agent_vm("status")).run().shows_clean_text().took_under_seconds(15);
     let status = impatient(lab.agent_vm("status --json")).run().json();
     assert!(status["workspaces"].is_null(), "{status}");
 }
@@ -77,7 +77,7 @@ fn endless_field_and_endless_fields_are_refused() {
     let long = format!("{GREETING} printf 'workspace='; exec tr '\\0' a </dev/zero");
     push_and_fetch_fail(&lab_with_guest(&long), "host 'vm'");
     let many = format!("{GREETING} yes x=y | tr '\\n' '\\0'");
-    impatient(lab_with_guest(&many).git("push agentvm::feature")).fails(128).is_clean_text();
+    impatient(lab_with_guest(&many).git("push agentvm::feature")).fails(128).shows_clean_text();
 }
 
 #[test]
@@ -98,8 +98,8 @@ fn refusals_in_the_guests_words_are_cleaned() {
 fn what_the_guest_prints_on_stderr_is_cleaned() {
     let script = format!("printf '\\033[2Jforged\\r\\033[1A' >&2\n{GREETING}{FIELDS} exit 1");
     let lab = lab_with_guest(&script);
-    impatient(lab.git("push agentvm::feature")).fails(128).is_clean_text();
-    impatient(lab.git("fetch agentvm::feature")).fails(128).is_clean_text();
+    impatient(lab.git("push agentvm::feature")).fails(128).shows_clean_text();
+    impatient(lab.git("fetch agentvm::feature")).fails(128).shows_clean_text();
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn advertisement_that_is_no_advertisement_is_refused() {
     for words in ["SSH-2.0-x\\n", "zzzz", "0005", "0003", "fff0short", "0000"] {
         let script = format!("{GREETING}{FIELDS} printf '{words}'; sleep 1");
         let lab = lab_with_guest(&script);
-        let ran = impatient(lab.git("fetch agentvm::feature")).run().is_clean_text();
+        let ran = impatient(lab.git("fetch agentvm::feature")).run().shows_clean_text();
         assert!(ran.code != 0, "{words}\n{ran}");
     }
 }
@@ -123,7 +123,7 @@ fn endless_advertisement_is_refused() {
         4 + line.len() - 1,
     );
     let lab = lab_with_guest(&script);
-    impatient(lab.git("fetch agentvm::feature")).fails(128).is_clean_text();
+    impatient(lab.git("fetch agentvm::feature")).fails(128).shows_clean_text();
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn service_that_stalls_after_its_advertisement_is_given_up() {
         4 + line.len() - 2
     );
     let lab = lab_with_guest(&script);
-    impatient(lab.git("fetch agentvm::feature")).fails(128).is_clean_text();
+    impatient(lab.git("fetch agentvm::feature")).fails(128).shows_clean_text();
 }
 
 #[test]

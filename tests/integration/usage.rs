@@ -69,8 +69,11 @@ fn bad_addresses_are_refused_with_the_grammar() {
         "agentvm://agent-vm/a/b",
         "agentvm::\u{202e}x",
     ] {
-        lab.git(["fetch", url]).fails(128).stderr_has("agentvm::BRANCH").is_clean_text();
-        lab.git(["push", url, "feature"]).fails(128).stderr_has("agentvm::BRANCH").is_clean_text();
+        lab.git(["fetch", url]).fails(128).stderr_has("agentvm::BRANCH").shows_clean_text();
+        lab.git(["push", url, "feature"])
+            .fails(128)
+            .stderr_has("agentvm::BRANCH")
+            .shows_clean_text();
     }
     assert!(lab.workspaces().is_empty());
 }
