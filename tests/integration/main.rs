@@ -4,7 +4,7 @@
 //! `AGENTVM_TEST_VM=1` and is left out of a quick run with `--skip real_vm::`.
 
 // A laboratory that cannot be set up is a failed test; there is nothing to hand an error to.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod clean;
 mod connect;
