@@ -12,7 +12,7 @@ const LONGEST_LINE: usize = 4096;
 /// How much is kept for an error message, in bytes.
 const KEPT: usize = 4096;
 /// How long the stream's end is waited for after the session has ended.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Copies a stream to stderr in the background, made safe. Held back until [`Relay::release`], so
 /// that a failed first try is silent and its words can go into one error message.

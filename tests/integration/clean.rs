@@ -52,6 +52,7 @@ fn squash_merge_and_a_deleted_branch_still_count_as_fetched() {
 
 #[test]
 fn each_kind_of_unsaved_work_is_named() {
+    let lab = Lab::new();
     for (what, script, word) in [
         ("a changed file", "echo x >feature.txt", "feature.txt"),
         ("a staged file", "echo x >staged.txt; git add staged.txt", "staged.txt"),
@@ -98,11 +99,11 @@ fn each_kind_of_unsaved_work_is_named() {
         ),
         ("a nested repository", "git init -q sub; echo x >sub/copy.txt", "sub"),
     ] {
-        let lab = Lab::new();
         let workspace = lab.pushed_feature();
         workspace.sh(script).succeeds();
         let ran = refuses(&lab, &workspace);
         assert!(ran.errors().contains(word), "{what}: {word:?} is not named\n{ran}");
+        lab.forget_workspaces();
     }
 }
 
@@ -152,7 +153,7 @@ fn names_in_the_list_are_clean_and_whole() {
     for name in ["ä", "a b", "q\"", "x -> y", "tab\there", "esc\u{1b}[31m", "new\nline"] {
         workspace.write(name, "x\n");
     }
-    let ran = refuses(&lab, &workspace).is_clean_text();
+    let ran = refuses(&lab, &workspace).shows_clean_text();
     for name in ["ä", "a b", "q\"", "x -> y"] {
         assert!(ran.errors().contains(name), "{name:?}\n{ran}");
     }
@@ -234,12 +235,29 @@ fn workspaces_of_an_unknown_repository_are_not_cleaned_lightly() {
 }
 
 #[test]
+fn process_at_work_in_it_refuses_and_is_named() {
+    // anthropics/claude-code#88255
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let agent = workspace.sh("exec sleep 55").background();
+    lab.wait_until("the agent works", |lab| {
+        lab.guest_sh("ps -A -o args= | grep -q '^sleep 5[5]'").run().code == 0
+    });
+    refuses(&lab, &workspace).stderr_has("sleep 55");
+    lab.agent_vm("clean-all").fails(3).stderr_has("sleep 55");
+    lab.agent_vm("clean --force feature").succeeds();
+    lab.guest_kill("KILL", &lab.guest_processes());
+    agent.finish();
+}
+
+#[test]
 fn clean_waits_for_a_push_that_goes_on() {
     let lab = Lab::new();
     let workspace = lab.pushed_feature();
-    let holder = workspace.sh("exec flock .git/agentvm.lock sleep 3").background();
+    let lock = "workspace/app-feature/.git/agentvm.lock";
+    let holder = lab.guest_sh(&format!("exec flock {lock} sleep 3")).background();
     lab.wait_until("the lock is held", |_| {
-        workspace.sh("flock -n .git/agentvm.lock true").run().code != 0
+        lab.guest_sh(&format!("flock -n {lock} true")).run().code != 0
     });
     lab.agent_vm("clean feature").succeeds();
     assert!(!workspace.exists());

@@ -57,7 +57,7 @@ fn arguments_arrive_exact_to_the_byte() {
 fn binary_output_and_input_pass_unchanged() {
     let lab = Lab::new();
     lab.pushed_feature();
-    let bytes: Vec<u8> = (0..100_000_u32).map(|n| (n * 7 % 256) as u8).collect();
+    let bytes: Vec<u8> = (0..=255).cycle().step_by(7).take(100_000).collect();
     let ran = lab.agent_vm("connect feature -- cat").stdin(&bytes).succeeds();
     assert!(ran.stdout == bytes);
 }
@@ -162,6 +162,9 @@ fn connect_without_a_branch_opens_the_directory_of_workspaces() {
 #[test]
 fn shell_on_a_terminal_is_a_terminal() {
     let lab = Lab::new();
+    if !lab.guest_has_terminals() {
+        return;
+    }
     lab.pushed_feature();
     let script = "git agent-vm connect feature";
     lab.on_terminal(script)
@@ -175,6 +178,9 @@ fn shell_on_a_terminal_is_a_terminal() {
 fn terminal_type_that_the_guest_does_not_know_is_replaced() {
     // ghostty-org/ghostty#4155
     let lab = Lab::new();
+    if !lab.guest_has_terminals() {
+        return;
+    }
     lab.pushed_feature();
     for term in ["xterm-ghostty", "nosuch"] {
         lab.on_terminal("git agent-vm connect feature -- tput cols").env("TERM", term).succeeds();
@@ -228,7 +234,9 @@ fn other_verbs_leave_standard_input_alone() {
 fn bad_branch_name_is_wrong_usage() {
     let lab = Lab::new();
     for branch in ["a..b", "-x", "HEAD", "a b"] {
-        lab.agent_vm(["connect", branch, "--", "true"]).fails(2).is_clean_text();
+        lab.agent_vm(["connect", branch]).fails(2).shows_clean_text();
+        // With a command, every code below 125 is the command's.
+        lab.agent_vm(["connect", branch, "--", "true"]).fails(125).shows_clean_text();
     }
     assert!(lab.workspaces().is_empty());
 }

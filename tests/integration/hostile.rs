@@ -20,14 +20,14 @@ fn lab_with_guest(script: &str) -> Lab {
     lab
 }
 
-/// Waits of the product are cut to two seconds.
+/// Waits of the product are cut to one second.
 fn impatient(run: Run) -> Run {
-    run.env("GIT_AGENT_VM_TIME_LIMIT", "2").within_seconds(40)
+    run.env("GIT_AGENT_VM_TIME_LIMIT", "1").within_seconds(30)
 }
 
 fn push_and_fetch_fail(lab: &Lab, word: &str) {
     for command in ["push agentvm::feature", "fetch agentvm::feature"] {
-        impatient(lab.git(command)).fails(128).stderr_has(word).is_clean_text();
+        impatient(lab.git(command)).fails(128).stderr_has(word).shows_clean_text();
     }
 }
 
@@ -42,7 +42,7 @@ fn guest_that_never_answers_is_given_up() {
 #[test]
 fn status_of_a_guest_that_never_answers_is_still_a_status() {
     let lab = lab_with_guest("exec sleep 1000");
-    impatient(lab.agent_vm("status")).run().is_clean_text().took_under_seconds(15);
+    impatient(lab.agent_vm("status")).run().shows_clean_text().took_under_seconds(15);
     let status = impatient(lab.agent_vm("status --json")).run().json();
     assert!(status["workspaces"].is_null(), "{status}");
 }
@@ -55,9 +55,12 @@ fn guest_that_closes_without_a_word_is_an_error() {
 
 #[test]
 fn garbage_is_an_error() {
-    push_and_fetch_fail(&lab_with_guest("head -c 5000 /dev/urandom"), "host 'vm'");
-    push_and_fetch_fail(&lab_with_guest("exec cat /dev/urandom"), "host 'vm'");
-    push_and_fetch_fail(&lab_with_guest("exec yes"), "start-up files");
+    let lab = lab_with_guest("head -c 5000 /dev/urandom");
+    push_and_fetch_fail(&lab, "host 'vm'");
+    lab.hostile_guest("exec cat /dev/urandom");
+    push_and_fetch_fail(&lab, "host 'vm'");
+    lab.hostile_guest("exec yes");
+    push_and_fetch_fail(&lab, "start-up files");
 }
 
 #[test]
@@ -75,16 +78,19 @@ fn answer_that_stops_in_the_middle_is_given_up() {
 #[test]
 fn endless_field_and_endless_fields_are_refused() {
     let long = format!("{GREETING} printf 'workspace='; exec tr '\\0' a </dev/zero");
-    push_and_fetch_fail(&lab_with_guest(&long), "host 'vm'");
-    let many = format!("{GREETING} yes x=y | tr '\\n' '\\0'");
-    impatient(lab_with_guest(&many).git("push agentvm::feature")).fails(128).is_clean_text();
+    let lab = lab_with_guest(&long);
+    push_and_fetch_fail(&lab, "host 'vm'");
+    lab.hostile_guest(&format!("{GREETING} yes x=y | tr '\\n' '\\0'"));
+    impatient(lab.git("push agentvm::feature")).fails(128).shows_clean_text();
+    impatient(lab.agent_vm("status")).run().shows_clean_text();
 }
 
 #[test]
 fn nonsense_in_place_of_fields_is_refused() {
+    let lab = lab_with_guest("exit 0");
     for answer in ["no-key\\0", "=x\\0", "UPPER=x\\0", "end=ok"] {
-        let script = format!("{GREETING} printf '{answer}'");
-        push_and_fetch_fail(&lab_with_guest(&script), "host 'vm'");
+        lab.hostile_guest(&format!("{GREETING} printf '{answer}'"));
+        push_and_fetch_fail(&lab, "host 'vm'");
     }
 }
 
@@ -98,16 +104,16 @@ fn refusals_in_the_guests_words_are_cleaned() {
 fn what_the_guest_prints_on_stderr_is_cleaned() {
     let script = format!("printf '\\033[2Jforged\\r\\033[1A' >&2\n{GREETING}{FIELDS} exit 1");
     let lab = lab_with_guest(&script);
-    impatient(lab.git("push agentvm::feature")).fails(128).is_clean_text();
-    impatient(lab.git("fetch agentvm::feature")).fails(128).is_clean_text();
+    impatient(lab.git("push agentvm::feature")).fails(128).shows_clean_text();
+    impatient(lab.git("fetch agentvm::feature")).fails(128).shows_clean_text();
 }
 
 #[test]
 fn advertisement_that_is_no_advertisement_is_refused() {
+    let lab = lab_with_guest("exit 0");
     for words in ["SSH-2.0-x\\n", "zzzz", "0005", "0003", "fff0short", "0000"] {
-        let script = format!("{GREETING}{FIELDS} printf '{words}'; sleep 1");
-        let lab = lab_with_guest(&script);
-        let ran = impatient(lab.git("fetch agentvm::feature")).run().is_clean_text();
+        lab.hostile_guest(&format!("{GREETING}{FIELDS} printf '{words}'"));
+        let ran = impatient(lab.git("fetch agentvm::feature")).run().shows_clean_text();
         assert!(ran.code != 0, "{words}\n{ran}");
     }
 }
@@ -123,7 +129,7 @@ fn endless_advertisement_is_refused() {
         4 + line.len() - 1,
     );
     let lab = lab_with_guest(&script);
-    impatient(lab.git("fetch agentvm::feature")).fails(128).is_clean_text();
+    impatient(lab.git("fetch agentvm::feature")).fails(128).shows_clean_text();
 }
 
 #[test]
@@ -141,7 +147,7 @@ fn service_that_stalls_after_its_advertisement_is_given_up() {
         4 + line.len() - 2
     );
     let lab = lab_with_guest(&script);
-    impatient(lab.git("fetch agentvm::feature")).fails(128).is_clean_text();
+    impatient(lab.git("fetch agentvm::feature")).fails(128).shows_clean_text();
 }
 
 #[test]
@@ -231,7 +237,7 @@ fn master_that_hangs_is_left_behind() {
     kill_process(stopped, Signal::STOP).unwrap();
     lab.git("fetch agentvm::feature").succeeds().took_under_seconds(15);
     assert_eq!(lab.app().tip("FETCH_HEAD"), agents);
-    lab.agent_vm("status").succeeds().took_under_seconds(15).stderr_lacks("mux");
+    impatient(lab.agent_vm("status")).succeeds().stderr_lacks("mux");
     kill_process(stopped, Signal::KILL).unwrap();
     lab.git("fetch agentvm::feature").succeeds().took_under_seconds(15).stderr_lacks("mux");
 }

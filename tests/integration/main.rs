@@ -3,6 +3,9 @@
 //! `support` is the laboratory; every other module is one area of behaviour. `real_vm` needs
 //! `AGENTVM_TEST_VM=1` and is left out of a quick run with `--skip real_vm::`.
 
+// A laboratory that cannot be set up is a failed test; there is nothing to hand an error to.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
 mod clean;
 mod connect;
 mod enrolment;

@@ -194,10 +194,10 @@ fn refs_with_hostile_names_reach_neither_terminal_nor_host() {
             .sh_with("git rev-parse HEAD | sed \"s|$|\trefs/heads/$1|\" >>.git/packed-refs", [name])
             .run();
     }
-    lab.git("ls-remote agentvm::feature").run().is_clean_text();
-    lab.git("fetch agentvm::feature").run().is_clean_text();
-    lab.agent_vm("status").run().is_clean_text();
-    lab.git("push agentvm::feature").run().is_clean_text();
+    lab.git("ls-remote agentvm::feature").run().shows_clean_text();
+    lab.git("fetch agentvm::feature").run().shows_clean_text();
+    lab.agent_vm("status").run().shows_clean_text();
+    lab.git("push agentvm::feature").run().shows_clean_text();
     assert_eq!(lab.app().refs("refs/remotes"), "");
 }
 
@@ -208,8 +208,8 @@ fn subjects_with_escape_sequences_are_cleaned() {
     workspace
         .sh("git commit -q --allow-empty -m \"$(printf 'red \\033[31m and \\302\\2332J')\"")
         .succeeds();
-    lab.agent_vm("status").succeeds().is_clean_text();
-    let status = lab.agent_vm("status --json").succeeds().is_clean_text().json();
+    lab.agent_vm("status").succeeds().shows_clean_text();
+    let status = lab.agent_vm("status --json").succeeds().shows_clean_text().json();
     let subject = status["workspaces"][0]["last_commit"]["subject"].as_str().unwrap();
     assert!(subject.starts_with("red "), "{subject}");
 }

@@ -131,18 +131,20 @@ fn push_keeps_a_nested_repository_in_the_way() {
 #[test]
 fn flagged_files_count_as_changed() {
     // jedbjorn/subfloor#574
+    let lab = Lab::new();
     for flag in ["--assume-unchanged", "--skip-worktree"] {
-        let lab = Lab::new();
         let workspace = lab.pushed_feature();
         workspace.git(["update-index", flag, "feature.txt"]).succeeds();
         workspace.write("feature.txt", "the agent's\n");
-        lab.app().commit_on("feature", "feature.txt", "the host's\n");
+        lab.app().commit_on("feature", "feature.txt", format!("the host's {flag}\n"));
         refused(&lab, &workspace).stderr_has("feature.txt");
+        lab.forget_workspaces();
     }
 }
 
 #[test]
 fn operation_in_progress_refuses_a_push() {
+    let lab = Lab::new();
     let conflict = "git checkout -q -b other HEAD~ && echo other >feature.txt && git add -A &&
         git commit -qm other && git checkout -q feature";
     for (operation, word) in [
@@ -152,11 +154,11 @@ fn operation_in_progress_refuses_a_push() {
         ("git revert --no-edit other", "revert"),
         ("git bisect start && git bisect bad && git bisect good HEAD~", "bisect"),
     ] {
-        let lab = Lab::new();
         let workspace = lab.pushed_feature();
         workspace.sh(&format!("({conflict}) >&2 && {{ {operation} >&2 || true; }}")).succeeds();
-        lab.app().commit_on("feature", "host.txt", "host\n");
+        lab.app().commit_on("feature", "host.txt", word);
         refused(&lab, &workspace).stderr_has(word);
+        lab.forget_workspaces();
     }
 }
 
@@ -177,11 +179,11 @@ fn finished_rebase_of_the_agent_keeps_working_after_a_refused_push() {
 #[test]
 fn lock_of_a_dead_git_refuses_and_is_named() {
     // NousResearch/hermes-agent#13232
+    let lab = Lab::new();
     for name in ["HEAD.lock", "index.lock", "refs/heads/feature.lock", "packed-refs.lock"] {
-        let lab = Lab::new();
         let workspace = lab.pushed_feature();
         workspace.sh(&format!("git pack-refs --all; touch .git/{name}")).succeeds();
-        lab.app().commit_on("feature", "host.txt", "host\n");
+        lab.app().commit_on("feature", "host.txt", name);
         refused(&lab, &workspace).stderr_has(name);
         workspace.sh(&format!("rm .git/{name}")).succeeds();
         lab.git("push agentvm::feature").succeeds();

@@ -39,7 +39,7 @@ fn helper_run_by_hand_says_that_git_runs_it() {
         assert!(ran.errors().contains("git"), "{ran}");
         ran.stderr_lacks("panicked");
     }
-    lab.host("git-remote-agentvm", "--version").succeeds().stdout_has("git-agent-vm");
+    lab.host("git-remote-agentvm", "--version").succeeds().stdout_has("git-remote-agentvm ");
     lab.host("git-remote-agentvm", "--help").succeeds().stdout_has("git");
 }
 
@@ -69,8 +69,11 @@ fn bad_addresses_are_refused_with_the_grammar() {
         "agentvm://agent-vm/a/b",
         "agentvm::\u{202e}x",
     ] {
-        lab.git(["fetch", url]).fails(128).stderr_has("agentvm::BRANCH").is_clean_text();
-        lab.git(["push", url, "feature"]).fails(128).stderr_has("agentvm::BRANCH").is_clean_text();
+        lab.git(["fetch", url]).fails(128).stderr_has("agentvm::BRANCH").shows_clean_text();
+        lab.git(["push", url, "feature"])
+            .fails(128)
+            .stderr_has("agentvm::BRANCH")
+            .shows_clean_text();
     }
     assert!(lab.workspaces().is_empty());
 }
@@ -187,20 +190,12 @@ fn deleted_directory_is_one_clear_line() {
 fn variables_of_an_outer_git_do_not_lead_astray() {
     // evilmartians/lefthook#1265
     let lab = Lab::new();
-    lab.git("worktree add -q ../linked main").succeeds();
-    let linked = lab.repo("linked");
-    linked.git("branch other main").succeeds();
-    let hook = "#!/bin/sh\ncat >/dev/null\ngit agent-vm status --json >/dev/null || exit 1\n\
-                git agent-vm push other || exit 1\n";
+    lab.git("worktree add -q ../linked -b other main").succeeds();
+    let hook = "#!/bin/sh\ncat >/dev/null\ntest -z \"$IN_HOOK\" || exit 0\nexport IN_HOOK=1\n\
+         git agent-vm status --json >/dev/null && git agent-vm push other\n";
     lab.app().write(".git/hooks/pre-push", hook);
     lab.sh("chmod +x .git/hooks/pre-push").succeeds();
-    let guarded = "test -n \"$IN_HOOK\" || IN_HOOK=1 exec git push agentvm::feature";
-    lab.app().write(
-        ".git/hooks/pre-push",
-        "#!/bin/sh\ncat >/dev/null\ntest -z \"$IN_HOOK\" || exit 0\nexport IN_HOOK=1\n\
-         git agent-vm status --json >/dev/null && git agent-vm push other\n",
-    );
-    lab.host("sh", ["-c", guarded]).in_dir(linked.path()).env("IN_HOOK", "").succeeds();
+    lab.repo("linked").git("push agentvm::feature").succeeds();
     assert_eq!(lab.workspace("app-feature").tip("HEAD"), lab.app().tip("feature"));
     assert_eq!(lab.workspace("app-other").tip("HEAD"), lab.app().tip("other"));
 }
@@ -224,11 +219,25 @@ fn missing_ssh_program_is_exit_code_5() {
 }
 
 #[test]
-fn repository_of_another_user_is_gits_own_refusal() {
+fn settings_in_a_repository_of_another_user_run_nothing() {
     let lab = Lab::new();
-    let ran = lab.git("agent-vm push feature").env("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1").run();
-    assert!(ran.code != 0, "{ran}");
-    ran.stderr_has("dubious ownership");
+    if !lab.guest_is_foreign() {
+        eprintln!("left out: there is no second user (AGENTVM_TEST_GUEST_USER)");
+        return;
+    }
+    let planted =
+        "umask 0; git init -q -b main trap && cd trap && git -c user.name=a -c user.email=a@b \
+        commit -q --allow-empty -m x && printf '#!/bin/sh\ntouch pwned\n' >run && chmod +x run &&
+        git config core.fsmonitor ./run && git config agentvm.sshConfig ./run &&
+        for hook in pre-push post-checkout reference-transaction; do cp run .git/hooks/$hook; done";
+    lab.guest_sh(planted).succeeds();
+    let trap = lab.guest_home().join("trap");
+    for verb in ["status", "push main", "fetch main", "connect main -- true", "clean main"] {
+        let ran = lab.host("git-agent-vm", verb).in_dir(&trap).run();
+        assert!(ran.code != 0, "{ran}");
+        assert!(!trap.join("pwned").exists(), "{ran}");
+        ran.stderr_has("dubious ownership");
+    }
 }
 
 #[test]

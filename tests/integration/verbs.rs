@@ -67,6 +67,10 @@ fn fetch_verb_merges_diverged_work_of_the_branch_that_is_checked_out() {
     let agents = lab.pushed_feature().commit("agent.txt", "agent\n");
     lab.git("checkout -q feature").succeeds();
     let ours = lab.app().commit("host.txt", "host\n");
+    // git's own question is asked first, as `git pull` would.
+    lab.agent_vm("fetch feature").fails(1).stderr_has("git pull");
+    assert_eq!(lab.app().tip("HEAD"), ours);
+    lab.git_config("pull.rebase", "false");
     lab.agent_vm("fetch feature").succeeds();
     lab.git("log -1 --format=%P").succeeds().stdout_is(&format!("{ours} {agents}"));
 }
@@ -124,7 +128,7 @@ fn fetch_verb_runs_no_hook_that_the_agent_brought() {
 #[test]
 fn fetch_verb_without_a_workspace_is_exit_code_4() {
     let lab = Lab::new();
-    lab.agent_vm("fetch feature").fails(4).stderr_has("git agent-vm push feature");
+    lab.agent_vm("fetch feature").fails(4).stderr_has("git push agentvm::feature");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::run::{Run, Words};
@@ -16,44 +17,44 @@ pub(crate) const MARK: &str = "AGENTVM_LAB";
 
 pub(crate) struct Guest {
     /// The guest user's own place: `home`, `bin` and what sshd needs.
-    pub(crate) dir: PathBuf,
+    dir: PathBuf,
+    /// The host's place for what sshd reads: its configuration and who may log in.
+    ssh: PathBuf,
     pub(crate) user: String,
     /// Whether it is not the user of the tests.
     foreign: bool,
     port: u16,
-    authorized: PathBuf,
+    host_key: KeyPair,
     sshd: Option<Child>,
+    /// How often sshd was started: each has a log of its own.
+    starts: u32,
     forced: Option<String>,
 }
 
 impl Guest {
-    /// Makes the home and the host key below `lab`; sshd does not run yet.
-    pub(crate) fn new(lab: &Path, public_key: &Path) -> Self {
+    /// Makes the home and the host key below `lab`; sshd does not run yet. `lab/ssh/id.pub` may
+    /// log in.
+    pub(crate) fn new(lab: &Path) -> Self {
         let named = std::env::var("AGENTVM_TEST_GUEST_USER").ok().filter(|name| !name.is_empty());
         let area = lab.join("guest");
         fs_err::create_dir(&area).unwrap();
         fs_err::set_permissions(&area, std::fs::Permissions::from_mode(0o1777)).unwrap();
         let guest = Self {
             dir: area.join("of the guest"),
+            ssh: lab.join("ssh"),
             user: named.clone().unwrap_or_else(user_name),
             foreign: named.is_some(),
             port: 0,
-            authorized: public_key.to_owned(),
+            host_key: key_pair(1),
             sshd: None,
+            starts: 0,
             forced: None,
         };
+        let script =
+            "umask 022 && mkdir \"$1\" && cd \"$1\" && mkdir home bin && umask 077 && cat >hostkey";
         guest
-            .command(
-                "sh",
-                [
-                    "-c",
-                    "umask 022 && mkdir \"$1\" && cd \"$1\" && mkdir home bin &&
-                 ssh-keygen -q -t ed25519 -N '' -C '' -f hostkey",
-                    "sh",
-                    guest.path(""),
-                ],
-            )
-            .in_dir("/")
+            .command("sh", ["-c", script, "sh", guest.path("")])
+            .stdin(guest.host_key.0)
             .succeeds();
         guest
     }
@@ -102,9 +103,13 @@ impl Guest {
         self.port
     }
 
-    pub(crate) fn host_key(&self) -> String {
-        let key = fs_err::read_to_string(self.dir.join("hostkey.pub")).unwrap();
-        key.trim().to_owned()
+    pub(crate) fn host_key(&self) -> &'static str {
+        self.host_key.1
+    }
+
+    /// Whether the guest is another user than the host.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.foreign
     }
 
     /// From now on every connection runs this script instead of what it asked for, with that in
@@ -151,17 +156,16 @@ impl Guest {
     }
 
     fn try_start(&mut self) -> bool {
-        let config = self.path("sshd_config");
-        self.command("sh", ["-c", "cat >\"$1\"", "sh", config])
-            .stdin(self.sshd_config())
-            .succeeds();
+        self.starts += 1;
+        let config = self.ssh.join("sshd_config");
+        fs_err::write(&config, self.sshd_config()).unwrap();
         let script = "exec \"$1\" -D -e -f \"$2\" 2>\"$3\"";
-        let words = ["-c", script, "sh", SSHD, config, self.path("sshd.log")];
         let mut command = Command::new(if self.foreign { "sudo" } else { "env" });
         if self.foreign {
             command.args(["-n", "-u", &self.user, "env"]);
         }
-        command.args(["-i", "PATH=/usr/bin:/bin", "sh"]).args(words);
+        command.args(["-i", "PATH=/usr/bin:/bin", "sh", "-c", script, "sh", SSHD]);
+        command.arg(config).arg(self.log_file());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().expect("sshd can be started");
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -185,8 +189,8 @@ impl Guest {
         let mut lines = vec![
             format!("ListenAddress 127.0.0.1:{}", self.port),
             format!("HostKey \"{}\"", self.path("hostkey")),
-            format!("PidFile \"{}\"", self.path("sshd.pid")),
-            format!("AuthorizedKeysFile \"{}\"", self.authorized.display()),
+            format!("PidFile \"{}\"", self.pid_file().display()),
+            format!("AuthorizedKeysFile \"{}\"", self.ssh.join("id.pub").display()),
             format!("SetEnv {}", set.join(" ")),
             "AcceptEnv LANG LC_*".to_owned(),
             "Subsystem sftp internal-sftp".to_owned(),
@@ -208,21 +212,26 @@ impl Guest {
         lines.join("\n") + "\n"
     }
 
-    pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.join("sshd.log")).unwrap_or_default()
+    fn log_file(&self) -> PathBuf {
+        self.dir.join(format!("sshd.{}.log", self.starts))
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.dir.join(format!("sshd.{}.pid", self.starts))
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
     /// Ends sshd, its sessions and all that they started.
     pub(crate) fn stop(&mut self) {
         let Some(mut sshd) = self.sshd.take() else { return };
-        let pid = std::fs::read_to_string(self.dir.join("sshd.pid")).unwrap_or_default();
+        let pid = std::fs::read_to_string(self.pid_file()).unwrap_or_default();
         let mut doomed: Vec<String> = pid.trim().parse().map(family).unwrap_or_default();
         doomed.extend(self.processes());
         self.kill("KILL", &doomed);
         sshd.wait().ok();
-        for name in ["sshd.log", "sshd.pid"] {
-            self.command("rm", ["-f", self.path(name)]).succeeds();
-        }
     }
 
     /// The guest's processes that were started over ssh or by [`Guest::command`], by their mark.
@@ -254,6 +263,26 @@ impl Drop for Guest {
             .in_dir("/")
             .run();
     }
+}
+
+/// A private and a public key.
+pub(crate) type KeyPair = (&'static str, &'static str);
+
+/// One of two key pairs that all labs of this run share: making them takes longer than using them.
+pub(crate) fn key_pair(which: usize) -> KeyPair {
+    static PAIRS: OnceLock<[(String, String); 2]> = OnceLock::new();
+    let pairs = PAIRS.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        ["one", "two"].map(|name| {
+            let file = dir.path().join(name);
+            let mut keygen = Command::new("ssh-keygen");
+            keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(&file);
+            assert!(keygen.status().expect("ssh-keygen runs").success());
+            let read = |path: &Path| fs_err::read_to_string(path).unwrap();
+            (read(&file), read(&file.with_extension("pub")).trim().to_owned())
+        })
+    });
+    (&pairs[which].0, &pairs[which].1)
 }
 
 fn user_name() -> String {

@@ -13,10 +13,30 @@ mod guest;
 mod repo;
 mod run;
 
-use guest::{Guest, MARK};
+use git_agent_vm::state;
+use guest::{Guest, MARK, key_pair};
 pub(crate) use repo::{Repo, Workspace};
 pub(crate) use run::{Background, Ran, Run, Words};
 
+/// What is in `app`: main with README.md, and feature with feature.txt on top of it.
+const APP: &str = "commit refs/heads/main
+committer Host User <host@example.org> 1714564800 +0000
+data 16
+Change README.md
+M 100644 inline README.md
+data 4
+app
+
+commit refs/heads/feature
+committer Host User <host@example.org> 1714564800 +0000
+data 18
+Change feature.txt
+from refs/heads/main
+M 100644 inline feature.txt
+data 4
+one
+
+";
 /// The time of every commit that a test makes on the host.
 const DATE: &str = "2024-05-01T12:00:00+00:00";
 
@@ -40,16 +60,18 @@ impl Lab {
         let mut lab = Self::host_only(name);
         let ssh = lab.dir.path().join("ssh");
         fs_err::create_dir(&ssh).unwrap();
-        lab.host("ssh-keygen", "-q -t ed25519 -C test -f id -N".words_with(""))
-            .in_dir(&ssh)
-            .succeeds();
-        let mut guest = Guest::new(lab.dir.path(), &ssh.join("id.pub"));
+        let (private, public) = key_pair(0);
+        state::write_private(&ssh.join("id"), private.as_bytes()).unwrap();
+        fs_err::write(ssh.join("id.pub"), public).unwrap();
+        let mut guest = Guest::new(lab.dir.path());
         guest.start();
         lab.guest = Some(RefCell::new(guest));
         lab.write_ssh_config();
-        lab.git_config("agentvm.provider", "ssh");
-        lab.git_config("agentvm.sshHost", "vm");
-        lab.git_config("agentvm.sshConfig", ssh.join("config").to_str().unwrap());
+        let settings = format!(
+            "[agentvm]\n\tprovider = ssh\n\tsshHost = vm\n\tsshConfig = {}\n",
+            ssh.join("config").display()
+        );
+        lab.add_to_git_config(&settings);
         lab
     }
 
@@ -68,11 +90,17 @@ impl Lab {
             std::os::unix::fs::symlink(built, bin.join(name)).unwrap();
         }
         let lab = Self { guest: None, home, dir };
-        lab.git_config("user.name", "Host User");
-        lab.git_config("user.email", "host@example.org");
-        lab.git_config("init.defaultBranch", "main");
-        lab.git_config("advice.detachedHead", "false");
+        lab.add_to_git_config(
+            "[user]\n\tname = Host User\n\temail = host@example.org\n\
+             [init]\n\tdefaultBranch = main\n[advice]\n\tdetachedHead = false\n",
+        );
         lab
+    }
+
+    fn add_to_git_config(&self, text: &str) {
+        let path = self.home.join(".gitconfig");
+        let old = std::fs::read_to_string(&path).unwrap_or_default();
+        fs_err::write(path, old + text).unwrap();
     }
 
     fn write_ssh_config(&self) {
@@ -98,12 +126,9 @@ impl Lab {
 
     /// Makes the repository `app` in the home directory.
     pub(crate) fn make_app(&self) -> Repo<'_> {
-        let app = self.init("app");
-        app.commit("README.md", "app\n");
-        app.git("checkout -q -b feature").succeeds();
-        app.commit("feature.txt", "one\n");
-        app.git("checkout -q main").succeeds();
-        app
+        let script = "git init -q app && cd app && git fast-import --quiet && git checkout -q main";
+        self.host("sh", ["-c", script]).stdin(APP).succeeds();
+        self.app()
     }
 
     /// An empty repository below the home directory.
@@ -171,6 +196,23 @@ impl Lab {
         self.guest.as_ref().expect("this lab has a guest")
     }
 
+    /// Whether the guest is another user than the host.
+    pub(crate) fn guest_is_foreign(&self) -> bool {
+        self.guest().borrow().is_foreign()
+    }
+
+    /// Whether a terminal can be had there by ssh alone. An sshd of an ordinary user cannot give
+    /// one where `/dev/pts` is mounted without the group `tty`, as in some containers.
+    pub(crate) fn guest_has_terminals(&self) -> bool {
+        let config = self.dir.path().join("ssh/config");
+        let words = ["-F", config.to_str().unwrap(), "-tt", "vm", "true"];
+        let has = self.host("ssh", words).run().code == 0;
+        if !has {
+            eprintln!("left out: sshd gives no terminals here");
+        }
+        has
+    }
+
     pub(crate) fn guest_home(&self) -> PathBuf {
         self.guest().borrow().home()
     }
@@ -194,6 +236,11 @@ impl Lab {
     pub(crate) fn pushed_feature(&self) -> Workspace<'_> {
         self.git("push -q agentvm::feature").succeeds();
         self.workspace("app-feature")
+    }
+
+    /// Takes all workspaces away, behind our back.
+    pub(crate) fn forget_workspaces(&self) {
+        self.guest_sh("chmod -R u+rwx workspace; rm -rf workspace").succeeds();
     }
 
     /// The directories in `~/workspace`, hidden ones aside.
@@ -299,18 +346,5 @@ impl Drop for Lab {
             }
         }
         assert!(left.is_empty() || std::thread::panicking(), "processes left behind: {left:#?}");
-    }
-}
-
-/// `"a b".words_with("")`: words of a string, and one more that is exact.
-trait WordsWith {
-    fn words_with(self, last: &str) -> Vec<std::ffi::OsString>;
-}
-
-impl WordsWith for &str {
-    fn words_with(self, last: &str) -> Vec<std::ffi::OsString> {
-        let mut words = self.words();
-        words.push(last.into());
-        words
     }
 }

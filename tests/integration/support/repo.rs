@@ -58,15 +58,24 @@ impl Repo<'_> {
 
     /// The bytes of the configuration file.
     pub(crate) fn config_bytes(&self) -> Vec<u8> {
+        fs_err::read(self.config_file()).unwrap()
+    }
+
+    fn config_file(&self) -> PathBuf {
         let dir = if self.has(".git") { self.dir.join(".git") } else { self.dir.clone() };
-        fs_err::read(dir.join("config")).unwrap()
+        dir.join("config")
     }
 
     /// Makes `git push agentvm::BRANCH` push that branch, as `start`, `connect` and `push` do.
     pub(crate) fn enrol(&self, branch: &str) {
-        let refspec = format!("refs/heads/{branch}:refs/heads/{branch}");
-        self.git(["config", &format!("remote.agentvm::{branch}.push"), &refspec]).succeeds();
-        self.git(["config", &format!("remote.agentvm::{branch}.skipFetchAll"), "true"]).succeeds();
+        let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+        let refspec = quoted(&format!("refs/heads/{branch}:refs/heads/{branch}"));
+        let section = format!(
+            "[remote \"agentvm::{}\"]\n\tpush = \"{refspec}\"\n\tskipFetchAll = true\n",
+            quoted(branch)
+        );
+        let text = String::from_utf8(self.config_bytes()).unwrap() + &section;
+        fs_err::write(self.config_file(), text).unwrap();
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -146,9 +155,9 @@ impl Workspace<'_> {
     /// HEAD, refs, index, and every file's mode and bytes: what a refused command must not change.
     pub(crate) fn snapshot(&self) -> String {
         let script = r#"cat .git/HEAD; git for-each-ref refs/heads; git ls-files -s
-            find . -path ./.git -prune -o ! -type d -print | LC_ALL=C sort | while read -r file; do
-                ls -ld "$file" | cut -c1-10; echo "$file"; cksum <"$file"
-            done"#;
+            find . -path ./.git -prune -o ! -type d -exec sh -c 'for file; do
+                printf "%s %s %s\n" "$(ls -ld "$file" | cut -c1-10)" "$file" "$(cksum <"$file")"
+            done' sh {} + | LC_ALL=C sort"#;
         self.sh(script).succeeds().text()
     }
 }

@@ -92,12 +92,12 @@ impl Run {
     }
 
     pub(crate) fn in_dir(mut self, dir: impl AsRef<Path>) -> Self {
-        self.dir = dir.as_ref().to_owned();
+        dir.as_ref().clone_into(&mut self.dir);
         self
     }
 
     pub(crate) fn stdin(mut self, bytes: impl AsRef<[u8]>) -> Self {
-        self.stdin = bytes.as_ref().to_owned();
+        bytes.as_ref().clone_into(&mut self.stdin);
         self
     }
 
@@ -127,7 +127,7 @@ impl Run {
     /// Starts it and goes on.
     pub(crate) fn background(self) -> Background {
         let shown = self.shown();
-        let mut words = self.session_of_its_own();
+        let mut words = session_of_its_own();
         words.extend(self.prefix);
         words.push(self.program);
         words.extend(self.args);
@@ -148,16 +148,16 @@ impl Run {
         Background { shown, child, stdout, stderr, started: Instant::now(), limit: self.limit }
     }
 
-    /// Without `/dev/tty`, as in CI: a developer's terminal must make no difference.
-    fn session_of_its_own(&self) -> Vec<OsString> {
-        if cfg!(target_os = "linux") { vec!["setsid".into()] } else { Vec::new() }
-    }
-
     fn shown(&self) -> String {
         let words: Vec<_> = std::iter::once(&self.program).chain(&self.args).collect();
         let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
         format!("{} (in {})", words.join(" "), self.dir.display())
     }
+}
+
+/// Without `/dev/tty`, as in CI: a developer's terminal must make no difference.
+fn session_of_its_own() -> Vec<OsString> {
+    if cfg!(target_os = "linux") { vec!["setsid".into()] } else { Vec::new() }
 }
 
 fn read_all(mut stream: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
@@ -292,7 +292,7 @@ impl Ran {
     }
 
     /// Nothing on either stream could change a terminal or forge a line's look.
-    pub(crate) fn is_clean_text(self) -> Self {
+    pub(crate) fn shows_clean_text(self) -> Self {
         let raw = |byte: &u8| matches!(byte, 0..=8 | 11..=12 | 14..=31 | 127);
         let dirty = self.stdout.iter().chain(&self.stderr).any(raw);
         let both = format!("{}{}", self.text(), self.errors());
