@@ -4,10 +4,11 @@
 //! whole push. Only where nothing answers is the provider asked, and the VM made or started as far
 //! as the command may.
 
+use crate::clock;
 use crate::config::Config;
 use crate::guest::{Call, Guest, Session};
 use crate::ui;
-use crate::vm::{self, Need};
+use crate::vm::{self, Need, Provider};
 
 /// The guest's clock may be this far off before anybody is told, in seconds. A session takes up to
 /// a second to open.
@@ -20,14 +21,14 @@ pub fn open(config: &Config, need: Need, call: &Call) -> anyhow::Result<(Guest, 
     if let Some(endpoint) = provider.endpoint()? {
         let guest = Guest::new(endpoint, describe.clone());
         match guest.open(call) {
-            Ok(session) => return Ok(checked(guest, session)),
+            Ok(session) => return Ok(checked(provider.as_ref(), guest, session)),
             Err(error) if error.is_unreachable() && provider.has_lifecycle() => {}
             Err(error) => return Err(guest.explain(error)),
         }
     }
     let guest = Guest::new(vm::ready(config, need)?, describe);
     match guest.open(call) {
-        Ok(session) => Ok(checked(guest, session)),
+        Ok(session) => Ok(checked(provider.as_ref(), guest, session)),
         Err(error) => Err(guest.explain(error)),
     }
 }
@@ -45,15 +46,13 @@ pub fn ask(
     Ok((guest, fields))
 }
 
-fn checked(guest: Guest, session: Session) -> (Guest, Session) {
+/// The clock of a VM of ours is set right, that of others' hosts is only talked about.
+fn checked(provider: &dyn Provider, guest: Guest, session: Session) -> (Guest, Session) {
     let skew = session.clock_skew();
-    if skew.abs() > TOLERATED_SKEW {
-        ui::warning(&format!(
-            "the clock of the {} is {} s {}",
-            guest.describe(),
-            skew.abs(),
-            if skew < 0 { "behind" } else { "ahead" }
-        ));
+    if skew.abs() > TOLERATED_SKEW && provider.has_lifecycle() {
+        clock::mend(guest.endpoint(), guest.describe(), skew);
+    } else if skew.abs() > TOLERATED_SKEW {
+        ui::warning(&format!("the clock of the {} is {}", guest.describe(), clock::in_words(skew)));
     }
     (guest, session)
 }

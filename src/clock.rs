@@ -1,8 +1,9 @@
 //! The guest's clock: a VM falls behind by as long as its host slept, and certificates, `apt` and
 //! `make` then fail in odd ways. Lima's own synchronisation is part of what `plain` leaves out.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use crate::guest::now;
 use crate::ssh::Endpoint;
 use crate::ui;
 
@@ -10,26 +11,30 @@ use crate::ui;
 const TOLERATED: i64 = 2;
 
 /// Sets the guest's clock to ours if it is wrong by more than 2 seconds, and says so. `skew` is the
-/// guest's time less ours, in seconds. A clock that can't be set is only warned about.
-pub fn mend(endpoint: &Endpoint, describe: &str, skew: i64) -> anyhow::Result<()> {
+/// guest's time less ours, in seconds. A clock that can't be set is warned about.
+pub fn mend(endpoint: &Endpoint, describe: &str, skew: i64) {
     if skew.abs() <= TOLERATED {
-        return Ok(());
+        return;
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let output = endpoint
-        .probe(&format!("sudo -n date -u -s @{now} >/dev/null"))
+    let set = endpoint
+        .probe(&format!("sudo -n date -u -s @{} >/dev/null", now()))
         .time_limit(Duration::from_secs(30))
-        .output()?;
-    if output.exit.success() {
-        ui::note(&format!("the clock of the {describe} was {} and is set right", in_words(skew)));
-    } else {
-        ui::warning(&format!(
-            "the clock of the {describe} is {} and cannot be set: {}",
-            in_words(skew),
-            output.stderr_tail(1)
-        ));
-    }
-    Ok(())
+        .output();
+    let why = match set {
+        Ok(output) if output.exit.success() => {
+            ui::note(&format!(
+                "the clock of the {describe} was {} and is set right",
+                in_words(skew)
+            ));
+            return;
+        }
+        Ok(output) => output.stderr_tail(1),
+        Err(error) => error.to_string(),
+    };
+    ui::warning(&format!(
+        "the clock of the {describe} is {} and cannot be set: {why}",
+        in_words(skew)
+    ));
 }
 
 /// `90 s behind`, `3 h ahead`.

@@ -1,7 +1,7 @@
 //! Starting: `limactl start` in the background, and our own logins until the guest says that this
 //! boot is finished. limactl's own word for that, READY, comes several seconds later.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -10,7 +10,7 @@ use super::limactl::{Instance, log_messages};
 use super::{Found, Lima, accel, name_processes, processes, record};
 use crate::clock;
 use crate::error::Error;
-use crate::guest::time_limit;
+use crate::guest::{now, time_limit};
 use crate::process::Running;
 use crate::ssh::Endpoint;
 use crate::ui::Progress;
@@ -34,8 +34,6 @@ impl Lima {
             Found::Damaged(damage) => return Err(self.broken(damage)),
             Found::Instance(instance) => instance,
         };
-        self.adopt(&instance)?;
-        self.check_effective(&instance)?;
         let mut state = self.state_of(&instance, self.files.load()?.as_ref());
         if let State::Broken(damage) = &state {
             if damage.for_good {
@@ -44,6 +42,8 @@ impl Lima {
             instance = self.mend(&instance)?;
             state = self.state_of(&instance, self.files.load()?.as_ref());
         }
+        self.adopt(&instance)?;
+        self.check_effective(&instance)?;
         match state {
             State::Running => self.await_boot(None, "asking"),
             State::Starting => self.await_boot(None, "starting"),
@@ -60,6 +60,7 @@ impl Lima {
 
     fn launch(&self, instance: &Instance) -> anyhow::Result<()> {
         self.limactl.check_version()?;
+        super::check::warn_of_ignored(self.limactl.home());
         let held = processes::holding(&instance.dir);
         if !held.is_empty() {
             // Lima has lost sight of it; QEMU would refuse the disk.
@@ -103,7 +104,8 @@ impl Lima {
                 match log_in(&endpoint)? {
                     Login::Booted { clock_skew } => {
                         drop(progress);
-                        return clock::mend(&endpoint, &self.describe(), clock_skew);
+                        clock::mend(&endpoint, &self.describe(), clock_skew);
+                        return Ok(());
                     }
                     Login::Booting => {
                         if said != "booting" {
@@ -230,9 +232,7 @@ fn log_in(endpoint: &Endpoint) -> anyhow::Result<Login> {
         Err(error) => return Err(error.into()),
     };
     if let Some(guest_now) = booted(&output.stdout) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        let clock_skew = guest_now - i64::try_from(now).unwrap_or(i64::MAX);
-        return Ok(Login::Booted { clock_skew });
+        return Ok(Login::Booted { clock_skew: guest_now - now() });
     }
     Ok(match output.exit {
         Exit::Code(255) => Login::Refused(output.stderr_tail(1)),

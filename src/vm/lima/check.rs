@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::ui;
 
 /// The files that Lima merges into every VM, last one first.
 const OVERRIDES: [&str; 3] = ["_config/override.yaml", "_config/default.yaml", "_config/base.yaml"];
@@ -28,6 +29,27 @@ pub(crate) fn effective(
     Err(Error::failed(format!("refusing the VM: {} (set in {})", violation.what, file.display()))
         .hint(format!("take '{}' out of {}", violation.key, file.display()))
         .hint("or give git-agent-vm a Lima of its own: export LIMA_HOME=~/.agent-vm-lima"))
+}
+
+/// The override files that there are.
+pub(crate) fn override_files(lima_home: &Path) -> Vec<PathBuf> {
+    OVERRIDES.iter().map(|name| lima_home.join(name)).filter(|path| path.exists()).collect()
+}
+
+/// Says which mounts of an override file the VM does not get, since it is plain: whoever wrote them
+/// would look for them.
+pub(crate) fn warn_of_ignored(lima_home: &Path) {
+    for path in override_files(lima_home) {
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        let has_mounts = serde_yaml::from_str::<serde_yaml::Value>(&text)
+            .is_ok_and(|yaml| yaml["mounts"].as_sequence().is_some_and(|list| !list.is_empty()));
+        if has_mounts {
+            ui::warning(&format!(
+                "the mounts in {} are left out: the VM gets nothing of this machine",
+                path.display()
+            ));
+        }
+    }
 }
 
 fn first_violation(config: &Value) -> Option<Violation> {

@@ -96,6 +96,9 @@ impl Lima {
             if image.is_none() {
                 error = error.hint("without a way to Debian's images, build one: scripts/build-image, then git config --global agentvm.image DIR");
             }
+            for file in super::check::override_files(self.limactl.home()) {
+                error = error.hint(format!("{} changes every VM of Lima", file.display()));
+            }
             return Err(error.into());
         }
         match self.limactl.list(self.name.as_str())? {

@@ -111,7 +111,7 @@ impl Limactl {
     pub(crate) fn command(&self) -> Cmd {
         Cmd::new("limactl")
             .env_only(|name| KEPT.contains(&name) || name.starts_with("LC_"))
-            .args(["--tty=false", "--log-format=json"])
+            .arg("--tty=false")
     }
 
     /// Runs it to its end.
@@ -200,8 +200,8 @@ fn version(text: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// A line of `--log-format=json`.
-#[derive(Deserialize)]
+/// A line of a log: JSON, as the host agent writes it, or `time="…" level=… msg="…"`.
+#[derive(Default, Deserialize)]
 struct LogLine {
     level: String,
     msg: String,
@@ -211,27 +211,72 @@ struct LogLine {
     errors: serde_json::Value,
 }
 
+impl LogLine {
+    fn parse(line: &str) -> Option<Self> {
+        if line.starts_with('{') {
+            return serde_json::from_str(line).ok();
+        }
+        let mut found = Self::default();
+        let mut rest = line.trim();
+        while let Some((key, after)) = rest.split_once('=') {
+            let (value, left) = take_value(after)?;
+            match key.trim() {
+                "level" => found.level = value,
+                "msg" => found.msg = value,
+                "error" => found.error = value,
+                "errors" => found.errors = value.into(),
+                _ => {}
+            }
+            rest = left;
+        }
+        (!found.level.is_empty()).then_some(found)
+    }
+}
+
+/// A word, or a quoted string with backslashes, at the beginning of `text`; and what comes after.
+fn take_value(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(' ').unwrap_or(text.len());
+        return Some((text[..end].to_owned(), text[end..].trim_start()));
+    };
+    let mut value = String::new();
+    let mut chars = quoted.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Some((value, quoted[at + 1..].trim_start())),
+            '\\' => match chars.next()?.1 {
+                'n' => value.push(' '),
+                other => value.push(other),
+            },
+            _ => value.push(c),
+        }
+    }
+    None
+}
+
 /// The warnings and errors of a log of limactl, cleaned, on one line. Without any, its last lines.
 pub(crate) fn messages(log: &[u8]) -> String {
     let mut found: Vec<String> = Vec::new();
     let mut last: Vec<String> = Vec::new();
-    for line in log.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
-        let text = match serde_json::from_slice::<LogLine>(line) {
-            Ok(line) => {
+    for line in String::from_utf8_lossy(log).lines().filter(|line| !line.trim().is_empty()) {
+        let (serious, text) = match LogLine::parse(line) {
+            Some(line) => {
                 let mut text = line.msg.clone();
                 for more in [line.error.as_str(), &plain(&line.errors)] {
                     if !more.is_empty() {
                         text = format!("{text}: {more}");
                     }
                 }
-                let text = sanitize::text(&text).into_owned();
-                if matches!(line.level.as_str(), "warning" | "error" | "fatal" | "panic") {
-                    found.push(text.clone());
-                }
-                text
+                let serious =
+                    matches!(line.level.as_str(), "warning" | "error" | "fatal" | "panic");
+                (serious, text)
             }
-            Err(_) => sanitize::line(line).into_owned(),
+            None => (false, line.to_owned()),
         };
+        let text = sanitize::text(&text).into_owned();
+        if serious {
+            found.push(text.clone());
+        }
         last.push(text);
     }
     let chosen = if found.is_empty() { last } else { found };
@@ -272,6 +317,10 @@ mod tests {
         let log = b"{\"level\":\"info\",\"msg\":\"starting\"}\n\
             {\"level\":\"fatal\",\"msg\":\"no \\u001b[2J disk\",\"error\":\"x\"}\n";
         assert_eq!(messages(log), "no \\x1b[2J disk: x");
+        let log = br#"time="2026" level=info msg="Terminal is not available"
+time="2026" level=warning msg="instance `vm` has errors" errors="[yaml: \"no\" \x1b[2J]"
+"#;
+        assert_eq!(messages(log), "instance `vm` has errors: [yaml: \"no\" x1b[2J]");
         assert_eq!(messages(b"one\ntwo\n"), "one; two");
         assert_eq!(messages(b""), "limactl said nothing");
     }

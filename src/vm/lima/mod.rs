@@ -81,6 +81,10 @@ impl Lima {
             return Ok(Found::Damaged(self.elsewhere(record)));
         }
         let listed = self.limactl.list(self.name.as_str())?;
+        if matches!(listed, Listed::Unclear(_)) {
+            // An old Lima may be all that is wrong.
+            self.limactl.check_version()?;
+        }
         Ok(match (record, listed) {
             (Some(record), _) if !record.finished => Found::Absent,
             (Some(_), Listed::Found(instance)) => Found::Instance(instance),
@@ -169,6 +173,20 @@ impl Lima {
             }
             other => {
                 let origin = record.map(|record| format!("it was {}, and ", record.origin()));
+                let file = instance.dir.join("lima.yaml");
+                let for_good = instance.config.is_none();
+                let hints = if for_good {
+                    vec![
+                        format!("its disk is still in {}", instance.dir.display()),
+                        format!(
+                            "put {} right, or make a new VM: git agent-vm destroy --force, then git agent-vm start",
+                            file.display()
+                        ),
+                        self.how_to_have_another(),
+                    ]
+                } else {
+                    vec!["git agent-vm start tries to mend it".into()]
+                };
                 State::Broken(Damage {
                     why: format!(
                         "{}Lima says {}: {}",
@@ -176,8 +194,8 @@ impl Lima {
                         if other.is_empty() { "nothing of its state" } else { other },
                         instance.said
                     ),
-                    hints: vec!["git agent-vm start tries to mend it".into()],
-                    for_good: instance.config.is_none(),
+                    hints,
+                    for_good,
                 })
             }
         }
