@@ -181,12 +181,15 @@ git_is_running() {
     done)" ]
 }
 
+# Which boot of this machine this is; where that is not known, always the same.
+boot_id() { cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo -; }
+
 # Finishes or undoes a push that was cut off. Runs under the lock, in the work tree. What is in the
-# journal: the ref, its old and its new commit, the session.
+# journal: the ref, its old and its new commit, the session, the boot.
 mend() {
   journal=$w/.git/agentvm-journal
   [ -f "$journal" ] || return 0
-  read -r ref old new session <"$journal" || return 1
+  read -r ref old new session boot <"$journal" || return 1
   # The end of a push of this session needs no such care; a killed git leaves its locks behind.
   if [ "$session" != "$nonce" ]; then
     git_is_running && return 1
@@ -210,11 +213,13 @@ mend() {
   rm -f "$journal"
 }
 
-# All files are at $new, the ref is not: back to $old, or on to $new where the agent has changed
-# files since.
+# All files are at $new, the ref is not: back to $old. If the agent has changed files since, on to
+# $new; if the machine went down, what differs is what had not reached the disk.
 undo_checkout() {
   if g read-tree -m -u "$(tree_of "$new")" "$(tree_of "$old")" 2>/dev/null; then
     g symbolic-ref -m 'agentvm: push undone' HEAD "$ref"
+  elif [ "$boot" != "$(boot_id)" ]; then
+    undo_files && g symbolic-ref -m 'agentvm: push undone' HEAD "$ref"
   else
     is_null "$old" || rescue "$old" 'agentvm: replaced by a push'
     g update-ref -m 'agentvm: push' "$ref" "$new" && g symbolic-ref -m 'agentvm: push' HEAD "$ref"
@@ -312,7 +317,7 @@ hook_pre_receive() {
 hook_update() { # REF OLD NEW
   w=$(cd "$GIT_DIR/.." && pwd -P)
   if [ -f "$w/.git/agentvm-journal" ]; then
-    read -r _ _ _ session <"$w/.git/agentvm-journal"
+    read -r _ _ _ session _ <"$w/.git/agentvm-journal"
     # Not this push's own: with --atomic all files move before all refs.
     # shellcheck disable=SC2030,SC2031 # meant: for mend alone
     [ "$session" = "${AGENTVM_SESSION-}" ] ||
@@ -357,11 +362,16 @@ hook_push_to_checkout() { # NEW
     warn 'hint: move them away or commit them there, then push again'
     exit 1
   fi
-  { printf '%s %s %s %s\n' "$ref" "$old" "$new" "$AGENTVM_SESSION" >"$gitdir/agentvm-journal.new" &&
+  { printf '%s %s %s %s %s\n' "$ref" "$old" "$new" "$AGENTVM_SESSION" "$(boot_id)" >"$gitdir/agentvm-journal.new" &&
     mv -f "$gitdir/agentvm-journal.new" "$gitdir/agentvm-journal"; } ||
     refuse_push 'cannot write to the workspace'
   sync "$gitdir/agentvm-journal" 2>/dev/null
-  said=$(g -c advice.detachedHead=false checkout -q --no-overwrite-ignore --detach "$new" 2>&1) && exit 0
+  said=$(g -c advice.detachedHead=false checkout -q --no-overwrite-ignore --detach "$new" 2>&1) && {
+    # git flushes its objects and refs, but not the files that it checks out. They have to be on
+    # the disk before the ref says that they are there.
+    sync -f "$w" 2>/dev/null || sync
+    exit 0
+  }
   printf '%s\n' "$said" >&2
   case $said in
     *'would be overwritten'* | *'would lose untracked'*) rm -f "$gitdir/agentvm-journal" ;;
