@@ -1,0 +1,158 @@
+//! What the next command makes of a push that was cut off, for each state it can leave.
+//!
+//! The states are laid out by hand: the journal, the files, HEAD and the ref as a kill, or a VM that
+//! went down, leaves them.
+
+use crate::support::{Lab, Workspace};
+
+/// Old and new commit of a push that changes one file, adds one and removes one.
+struct CutOff {
+    old: String,
+    new: String,
+}
+
+/// A workspace at `old` that has the objects of `new`.
+fn cut_off(lab: &Lab) -> (Workspace<'_>, CutOff) {
+    let app = lab.app();
+    app.commit_on("feature", "gone.txt", "gone\n");
+    let workspace = lab.pushed_feature();
+    let old = workspace.tip("HEAD");
+    lab.git("checkout -q feature").succeeds();
+    app.write("feature.txt", "changed\n");
+    app.write("new/added.txt", "added\n");
+    lab.sh("git rm -q gone.txt && git add -A && git commit -qm next").succeeds();
+    // Another branch brings the objects, and moves no file.
+    lab.git("push agentvm::feature feature:refs/heads/objects").succeeds();
+    let new = app.tip("feature");
+    assert_eq!(workspace.tip("HEAD"), old);
+    (workspace, CutOff { old, new })
+}
+
+/// The journal as `session` wrote it, in this boot or an earlier one.
+fn write_journal(workspace: &Workspace<'_>, cut: &CutOff, boot: &str) {
+    let script = format!(
+        "echo refs/heads/feature {} {} killed {boot} >.git/agentvm-journal",
+        cut.old, cut.new
+    );
+    workspace.sh(&script).succeeds();
+}
+
+const THIS_BOOT: &str = "$(cat /proc/sys/kernel/random/boot_id)";
+
+/// A command that changes nothing itself, but opens a session.
+fn next_command(lab: &Lab) -> String {
+    lab.git("fetch agentvm::feature").succeeds().errors()
+}
+
+fn assert_whole_at(workspace: &Workspace<'_>, commit: &str) {
+    assert_eq!(workspace.tip("HEAD"), commit);
+    assert_eq!(workspace.git("symbolic-ref HEAD").succeeds().text().trim(), "refs/heads/feature");
+    assert_eq!(workspace.status(), "");
+    workspace.git("fsck --full").succeeds();
+    workspace.sh("! [ -e .git/agentvm-journal ]").succeeds();
+}
+
+#[test]
+fn files_that_were_half_moved_go_back() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    write_journal(&workspace, &cut, THIS_BOOT);
+    workspace
+        .sh("echo changed >feature.txt; mkdir new; echo added >new/added.txt; rm gone.txt; touch .git/index.lock")
+        .succeeds();
+    next_command(&lab);
+    assert_whole_at(&workspace, &cut.old);
+    workspace.sh("! [ -e new ] && [ -e gone.txt ]").succeeds();
+    assert_eq!(workspace.refs("refs/rescue"), "");
+    lab.git("push agentvm::feature").succeeds();
+    assert_whole_at(&workspace, &cut.new);
+}
+
+#[test]
+fn file_that_is_neither_old_nor_new_is_kept_first() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    write_journal(&workspace, &cut, THIS_BOOT);
+    workspace.sh("echo half >feature.txt; mkdir new; echo part >new/added.txt").succeeds();
+    let said = next_command(&lab);
+    assert!(said.contains("refs/rescue"), "{said}");
+    assert_whole_at(&workspace, &cut.old);
+    let rescue = workspace.git("for-each-ref --format=%(refname) refs/rescue").succeeds().text();
+    let kept =
+        |path: &str| workspace.git(["show", &format!("{}:{path}", rescue.trim())]).succeeds();
+    assert_eq!(kept("feature.txt").text(), "half");
+    assert_eq!(kept("new/added.txt").text(), "part");
+}
+
+#[test]
+fn other_files_of_the_agent_stay() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    write_journal(&workspace, &cut, THIS_BOOT);
+    workspace.sh("echo mine >mine.txt; echo secret >.env; rm gone.txt").succeeds();
+    next_command(&lab);
+    assert_eq!(workspace.read("mine.txt"), "mine\n");
+    assert_eq!(workspace.read(".env"), "secret\n");
+    assert_eq!(workspace.tip("HEAD"), cut.old);
+}
+
+#[test]
+fn checkout_without_its_ref_goes_back() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    write_journal(&workspace, &cut, THIS_BOOT);
+    next_command(&lab);
+    assert_whole_at(&workspace, &cut.old);
+}
+
+#[test]
+fn checkout_without_its_ref_goes_on_where_the_agent_has_changed_files() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    write_journal(&workspace, &cut, THIS_BOOT);
+    workspace.write("feature.txt", "the agent's\n");
+    next_command(&lab);
+    assert_eq!(workspace.tip("refs/heads/feature"), cut.new);
+    assert_eq!(workspace.git("symbolic-ref HEAD").succeeds().text().trim(), "refs/heads/feature");
+    assert_eq!(workspace.read("feature.txt"), "the agent's\n");
+    assert!(workspace.refs("refs/rescue").contains(&cut.old));
+}
+
+#[test]
+fn files_that_a_power_cut_emptied_are_put_back() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    write_journal(&workspace, &cut, "another-boot");
+    workspace.sh(": >feature.txt; : >new/added.txt").succeeds();
+    next_command(&lab);
+    assert_whole_at(&workspace, &cut.old);
+    lab.git("push agentvm::feature").succeeds();
+    assert_whole_at(&workspace, &cut.new);
+}
+
+#[test]
+fn moved_ref_only_lacks_its_head() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    workspace.git(["update-ref", "refs/heads/feature", &cut.new]).succeeds();
+    write_journal(&workspace, &cut, THIS_BOOT);
+    next_command(&lab);
+    assert_whole_at(&workspace, &cut.new);
+}
+
+#[test]
+fn agent_that_went_on_by_itself_is_left_alone() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    write_journal(&workspace, &cut, THIS_BOOT);
+    let commit = workspace.commit("own.txt", "own\n");
+    next_command(&lab);
+    assert_eq!(workspace.tip("HEAD"), commit);
+    assert_eq!(workspace.tip("refs/heads/feature"), cut.old);
+    workspace.sh("! [ -e .git/agentvm-journal ]").succeeds();
+}
