@@ -99,6 +99,7 @@ const KINDS: [&str; 5] = [
 ];
 
 fn save_file(branch: &BranchName, kind: usize, path: &[u8]) -> String {
+    let branch = branch.in_shell();
     let connect = format!("git agent-vm connect {branch}");
     match kind {
         0 | 1 => format!("commit them there ({connect}), then: git agent-vm fetch {branch}"),
@@ -169,7 +170,7 @@ fn commits(repo: &Repo, branch: &BranchName, losses: &Losses) -> anyhow::Result<
         let more = losses.commit_count - told;
         found.push(finding(
             format!("{more} more commits that were not compared"),
-            format!("git agent-vm fetch {branch}"),
+            format!("git agent-vm fetch {}", branch.in_shell()),
         ));
     }
     Ok(found)
@@ -182,16 +183,22 @@ fn is_replaced(commit: &Commit) -> bool {
 
 fn on_source(branch: &BranchName, source: &str, number: u64) -> Finding {
     let commits = ui::count(number, "commit");
+    let own = source.strip_prefix("refs/heads/") == Some(branch.as_str());
+    let branch = branch.in_shell();
+    let shell = |name: &str| {
+        BranchName::new(name)
+            .map_or_else(|_| "NAME".to_owned(), |name| name.in_shell().into_owned())
+    };
     let by_name = |name: &str| {
         format!(
             "git agent-vm connect {branch} -- git branch kept {name}, then: git fetch agentvm::{branch} kept"
         )
     };
     let (place, save) = match source.strip_prefix("refs/heads/") {
-        Some(name) if name == branch.as_str() => {
-            (format!("on branch {name}"), format!("git agent-vm fetch {branch}"))
+        Some(name) if own => (format!("on branch {name}"), format!("git agent-vm fetch {branch}")),
+        Some(name) => {
+            (format!("on branch {name}"), format!("git fetch agentvm::{branch} {}", shell(name)))
         }
-        Some(name) => (format!("on branch {name}"), format!("git fetch agentvm::{branch} {name}")),
         None if source == "HEAD" => ("on a detached HEAD".to_owned(), by_name("HEAD")),
         None if source == "reflog" => (
             "in reflogs alone".to_owned(),
@@ -199,12 +206,13 @@ fn on_source(branch: &BranchName, source: &str, number: u64) -> Finding {
                 "git agent-vm connect {branch} -- git log -g --all shows them; git branch there keeps one"
             ),
         ),
-        None => (format!("on {source}"), by_name(source)),
+        None => (format!("on {source}"), by_name(&shell(source))),
     };
     finding(format!("{commits} {place}"), save)
 }
 
 fn rest(branch: &BranchName, losses: &Losses) -> Vec<Finding> {
+    let branch = branch.in_shell();
     let mut found = Vec::new();
     if losses.stashes > 0 {
         let save = format!(
