@@ -42,7 +42,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if here.find(need, branch, None)?.1.is_none() {
         return Err(no_workspace(branch).into());
     }
-    let place = here.repo.checked_out_at(branch)?;
+    // git calls a bare repository the worktree of its HEAD, but no files are there.
+    let bare = |dir: &std::path::PathBuf| dir == here.repo.common_dir();
+    let place = here.repo.checked_out_at(branch)?.filter(|dir| !bare(dir));
     if place.is_some() && place.as_deref() == here.repo.work_dir() {
         return pull(&here.repo, branch);
     }
