@@ -1,5 +1,6 @@
 //! The name of a branch, checked once.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::error::Error;
@@ -47,6 +48,17 @@ impl BranchName {
         &self.0
     }
 
+    /// The name as one word of a command line that a user may paste into a shell.
+    #[must_use]
+    pub fn in_shell(&self) -> Cow<'_, str> {
+        let plain = |c: char| c.is_alphanumeric() || "._/@%+=-".contains(c);
+        if self.0.chars().all(plain) {
+            Cow::Borrowed(&self.0)
+        } else {
+            Cow::Owned(format!("'{}'", self.0.replace('\'', r"'\''")))
+        }
+    }
+
     /// `refs/heads/NAME`.
     #[must_use]
     pub fn full_ref(&self) -> String {
@@ -77,6 +89,19 @@ mod tests {
         for name in ["feature", "fix/a-b", "größe", "a;touch${IFS}p", "x@y", "日本", "a'b\"c", "@x"]
         {
             assert_eq!(BranchName::new(name).unwrap().full_ref(), format!("refs/heads/{name}"));
+        }
+    }
+
+    #[test]
+    fn a_name_in_a_hint_is_one_word() {
+        for (name, word) in [
+            ("fix/a.b", "fix/a.b"),
+            ("größe", "größe"),
+            ("a;b", "'a;b'"),
+            ("$(x)", "'$(x)'"),
+            ("a'b", r"'a'\''b'"),
+        ] {
+            assert_eq!(BranchName::new(name).unwrap().in_shell(), word);
         }
     }
 

@@ -35,8 +35,8 @@ pub const REBUILDABLE_FILES: &[&str] =
 /// What nobody writes by hand even where git does not ignore it.
 const NEVER_WORK: &[&str] = &[".pyc", ".pyo", ".DS_Store", "Thumbs.db"];
 
-/// How many names a line gives.
-const EXAMPLES: usize = 5;
+/// How many names are given of each kind.
+const EXAMPLES: usize = 10;
 
 /// One kind of work that would be lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +84,7 @@ fn files(branch: &BranchName, entries: &[GuestText]) -> Vec<Finding> {
         .map(|(kind, (one, paths))| {
             let names = list(paths.iter().map(|path| GuestText::new(*path).to_string()));
             let save = save_file(branch, kind, paths[0]);
-            finding(format!("{}: {names}", count(&paths, one)), save)
+            finding(format!("{}:{names}", count(&paths, one)), save)
         })
         .collect()
 }
@@ -99,6 +99,7 @@ const KINDS: [&str; 5] = [
 ];
 
 fn save_file(branch: &BranchName, kind: usize, path: &[u8]) -> String {
+    let branch = branch.in_shell();
     let connect = format!("git agent-vm connect {branch}");
     match kind {
         0 | 1 => format!("commit them there ({connect}), then: git agent-vm fetch {branch}"),
@@ -169,7 +170,7 @@ fn commits(repo: &Repo, branch: &BranchName, losses: &Losses) -> anyhow::Result<
         let more = losses.commit_count - told;
         found.push(finding(
             format!("{more} more commits that were not compared"),
-            format!("git agent-vm fetch {branch}"),
+            format!("git agent-vm fetch {}", branch.in_shell()),
         ));
     }
     Ok(found)
@@ -182,16 +183,22 @@ fn is_replaced(commit: &Commit) -> bool {
 
 fn on_source(branch: &BranchName, source: &str, number: u64) -> Finding {
     let commits = ui::count(number, "commit");
+    let own = source.strip_prefix("refs/heads/") == Some(branch.as_str());
+    let branch = branch.in_shell();
+    let shell = |name: &str| {
+        BranchName::new(name)
+            .map_or_else(|_| "NAME".to_owned(), |name| name.in_shell().into_owned())
+    };
     let by_name = |name: &str| {
         format!(
             "git agent-vm connect {branch} -- git branch kept {name}, then: git fetch agentvm::{branch} kept"
         )
     };
     let (place, save) = match source.strip_prefix("refs/heads/") {
-        Some(name) if name == branch.as_str() => {
-            (format!("on branch {name}"), format!("git agent-vm fetch {branch}"))
+        Some(name) if own => (format!("on branch {name}"), format!("git agent-vm fetch {branch}")),
+        Some(name) => {
+            (format!("on branch {name}"), format!("git fetch agentvm::{branch} {}", shell(name)))
         }
-        Some(name) => (format!("on branch {name}"), format!("git fetch agentvm::{branch} {name}")),
         None if source == "HEAD" => ("on a detached HEAD".to_owned(), by_name("HEAD")),
         None if source == "reflog" => (
             "in reflogs alone".to_owned(),
@@ -199,12 +206,13 @@ fn on_source(branch: &BranchName, source: &str, number: u64) -> Finding {
                 "git agent-vm connect {branch} -- git log -g --all shows them; git branch there keeps one"
             ),
         ),
-        None => (format!("on {source}"), by_name(source)),
+        None => (format!("on {source}"), by_name(&shell(source))),
     };
     finding(format!("{commits} {place}"), save)
 }
 
 fn rest(branch: &BranchName, losses: &Losses) -> Vec<Finding> {
+    let branch = branch.in_shell();
     let mut found = Vec::new();
     if losses.stashes > 0 {
         let save = format!(
@@ -222,14 +230,14 @@ fn rest(branch: &BranchName, losses: &Losses) -> Vec<Finding> {
             "git agent-vm connect {branch} -- git worktree remove DIR, once it is not needed"
         );
         found.push(finding(
-            format!("{}: {names}", count(&losses.worktrees, "worktree linked to it")),
+            format!("{}:{names}", count(&losses.worktrees, "worktree linked to it")),
             save,
         ));
     }
     if !losses.processes.is_empty() {
         let names = list(losses.processes.iter().map(GuestText::to_string));
         found.push(finding(
-            format!("at work in it: process {names}"),
+            format!("{}:{names}", count(&losses.processes, "process at work in it")),
             "wait for its end, or end it there".to_owned(),
         ));
     }
@@ -240,11 +248,16 @@ fn count<T>(items: &[T], one: &str) -> String {
     ui::count(items.len().try_into().unwrap_or(u64::MAX), one)
 }
 
+/// Names to stand after a colon: one on the same line, more on lines of their own.
 fn list(names: impl ExactSizeIterator<Item = String>) -> String {
-    let more = names.len().saturating_sub(EXAMPLES);
-    let mut text = names.take(EXAMPLES).collect::<Vec<_>>().join(", ");
-    if more > 0 {
-        text.push_str(&format!(" and {more} more"));
+    let number = names.len();
+    let mut text = String::new();
+    for name in names.take(EXAMPLES) {
+        text.push_str(if number == 1 { " " } else { "\n    " });
+        text.push_str(&name);
+    }
+    if number > EXAMPLES {
+        text.push_str(&format!("\n    and {} more", number - EXAMPLES));
     }
     text
 }
@@ -276,6 +289,15 @@ mod tests {
     }
 
     #[test]
+    fn manual_has_the_whole_list() {
+        let manual = include_str!("../man/git-agent-vm.roff").replace('\\', "");
+        let dirs = REBUILDABLE_DIRS.join(", ");
+        assert!(manual.contains(&dirs), "{dirs}");
+        let files = REBUILDABLE_FILES.join(", ");
+        assert!(manual.contains(&files), "{files}");
+    }
+
+    #[test]
     fn everything_else_counts() {
         for path in [
             "!! .env",
@@ -296,10 +318,12 @@ mod tests {
 
     #[test]
     fn names_are_listed_up_to_a_few_and_clean() {
-        assert_eq!(
-            found(&["?? a", "?? b\x1b[m", "?? c", "?? d", "?? e", "?? f", "?? g"]),
-            ["7 files that git does not track: a, b\\x1b[m, c, d, e and 2 more"]
-        );
+        let entries: Vec<String> = (0..12).map(|n| format!("?? f{n}\x1b[m")).collect();
+        let entries: Vec<&str> = entries.iter().map(String::as_str).collect();
+        let what = &found(&entries)[0];
+        assert!(what.starts_with("12 files that git does not track:\n    f0\\x1b[m\n    f1"));
+        assert!(what.ends_with("\n    f9\\x1b[m\n    and 2 more"), "{what}");
+        assert_eq!(found(&["?? a"]), ["1 file that git does not track: a"]);
     }
 
     #[test]
@@ -320,7 +344,7 @@ mod tests {
                 "1 stash",
                 "a rebase in progress",
                 "1 worktree linked to it: /home/agent/x",
-                "at work in it: process 12 sleep 100",
+                "1 process at work in it: 12 sleep 100",
             ]
         );
     }

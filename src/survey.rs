@@ -283,3 +283,92 @@ fn compare(
         theirs.into_iter().zip(exist).filter_map(|(id, exists)| exists.then_some(id)).collect();
     Ok((unfetched, repo.count_commits(&ours, &theirs)?))
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::guest::workspaces::Owner;
+
+    fn inspection() -> Inspection {
+        Inspection {
+            owner: Owner {
+                name: GuestText::new(&b"app-feature"[..]),
+                repo: GuestText::new("0".repeat(32).into_bytes()),
+                full_ref: GuestText::new(&b"refs/heads/feature"[..]),
+            },
+            checked_out: Some(Some(GuestText::new(&b"refs/heads/feature"[..]))),
+            commits_learned: true,
+            changed: Some(0),
+            untracked: Some(0),
+            stashes: Some(0),
+            ..Inspection::default()
+        }
+    }
+
+    /// A workspace of this repository with nothing in it to tell.
+    pub(crate) fn workspace() -> Workspace {
+        let counts = (Some(0), Some(0));
+        let foreign = super::workspace(inspection(), None);
+        Workspace {
+            here: true,
+            error: None,
+            commits_unfetched: counts.0,
+            commits_unpushed: counts.1,
+            ..foreign
+        }
+    }
+
+    fn keys(value: &serde_json::Value) -> Vec<&str> {
+        value.as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn json_has_exactly_the_documented_names() {
+        let json = serde_json::to_value(workspace()).unwrap();
+        let mut names = [
+            "name",
+            "repository",
+            "branch",
+            "here",
+            "head",
+            "checked_out",
+            "commits_unfetched",
+            "commits_unpushed",
+            "changed",
+            "untracked",
+            "ignored_bytes",
+            "stashes",
+            "operation",
+            "last_commit",
+            "error",
+        ];
+        names.sort_unstable();
+        assert_eq!(keys(&json), names);
+        assert_eq!(json["checked_out"], "feature");
+    }
+
+    #[test]
+    fn what_was_not_learned_is_null_with_a_reason() {
+        let hung = Inspection {
+            error: Some(GuestText::new(&b"it takes longer than 1 s"[..])),
+            commits_learned: false,
+            changed: None,
+            untracked: None,
+            stashes: None,
+            ..inspection()
+        };
+        let json = serde_json::to_value(super::workspace(hung, None)).unwrap();
+        for name in ["commits_unfetched", "commits_unpushed", "changed", "untracked", "stashes"] {
+            assert!(json[name].is_null(), "{name}");
+        }
+        assert_eq!(json["error"], "it takes longer than 1 s");
+    }
+
+    #[test]
+    fn a_workspace_of_another_repository_is_not_compared() {
+        let foreign = super::workspace(inspection(), None);
+        assert!(!foreign.here);
+        assert_eq!(foreign.commits_unfetched, None);
+        assert_eq!(foreign.error.as_deref(), Some("it belongs to another repository"));
+    }
+}

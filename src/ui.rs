@@ -151,7 +151,7 @@ pub fn count(number: u64, one: &str) -> String {
     let split = one.find(' ').unwrap_or(one.len());
     let (noun, rest) = one.split_at(split);
     let plural = match noun {
-        "stash" => "stashes".to_owned(),
+        "stash" | "process" => format!("{noun}es"),
         "repository" => "repositories".to_owned(),
         _ => format!("{noun}s"),
     };

@@ -18,7 +18,7 @@ use crate::vm::Need;
 /// Refuses, with a list and exit code 3, while the workspace holds what is not here: changes, files
 /// that git does not track or ignores, commits on any branch or in a reflog, a stash, an operation in
 /// progress, a linked worktree, a running process. Ignored files that a tool makes anew do not count
-/// (node_modules, target, __pycache__, .venv and their like; the manual has the list). The trash is in
+/// (`node_modules`, `target`, `.venv` and their like; the manual has the list). The trash is in
 /// the VM, in ~/workspace/.trash.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -40,7 +40,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let tips = here.tips_for_guest()?;
     let (guest, session) = access::open(&here.config, Need::Start, &losses_call(&target))?;
     let workspace = look(&here.repo, branch, target, session, &tips)?;
-    let again = format!("git agent-vm clean --force {branch}");
+    let word = branch.in_shell();
+    let again = format!("git agent-vm clean --force {word}");
     allow(std::slice::from_ref(&workspace), args.force, &again)?;
     discard(&guest, &workspace)?;
     Ok(ExitCode::SUCCESS)

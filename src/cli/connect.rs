@@ -91,6 +91,7 @@ fn in_vm() -> anyhow::Result<(Guest, Target)> {
 /// Has the workspace there and as new as it can be.
 fn in_workspace(branch: &BranchName) -> anyhow::Result<(Guest, Target)> {
     let here = Here::load()?;
+    let word = branch.in_shell();
     let tip = here.repo.branch_tip(branch)?;
     if tip.is_none() && here.id()?.is_none() {
         push::head(&here.repo, branch)?;
@@ -99,7 +100,7 @@ fn in_workspace(branch: &BranchName) -> anyhow::Result<(Guest, Target)> {
     match (&tip, &found) {
         (None, Some(_)) => {
             ui::hint(&format!(
-                "there is no branch '{branch}' here yet; git agent-vm fetch {branch} makes it"
+                "there is no branch '{branch}' here yet; git agent-vm fetch {word} makes it"
             ));
         }
         (Some(tip), Some(found)) => bring_up_to_date(&here.repo, branch, tip, found)?,
@@ -133,10 +134,11 @@ fn bring_up_to_date(
     tip: &ObjectId,
     found: &Found,
 ) -> anyhow::Result<()> {
+    let word = branch.in_shell();
     if found.contains {
         if found.tip.as_ref() != Some(tip) {
             ui::warning(&format!("the workspace has commits that branch '{branch}' here lacks"));
-            ui::hint(&format!("git agent-vm fetch {branch} brings them"));
+            ui::hint(&format!("git agent-vm fetch {word} brings them"));
         }
         return Ok(());
     }
@@ -148,7 +150,7 @@ fn bring_up_to_date(
         ui::warning(&format!(
             "the workspace and branch '{branch}' here have gone different ways; nothing is pushed"
         ));
-        ui::hint(&format!("git agent-vm fetch {branch} brings the workspace's commits"));
+        ui::hint(&format!("git agent-vm fetch {word} brings the workspace's commits"));
     } else if send(repo, branch)? {
         ui::note(&format!("brought the workspace of '{branch}' up to date"));
     } else {

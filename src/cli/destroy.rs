@@ -42,7 +42,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     {
-        let _progress = Progress::start(&format!("deleting the {describe}"));
+        let _progress =
+            provider.has_lifecycle().then(|| Progress::start(&format!("deleting the {describe}")));
         provider.delete()?;
     }
     ui::note(&format!("deleted the {describe}"));

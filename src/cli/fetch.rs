@@ -42,7 +42,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if here.find(need, branch, None)?.1.is_none() {
         return Err(no_workspace(branch).into());
     }
-    let place = here.repo.checked_out_at(branch)?;
+    // git calls a bare repository the worktree of its HEAD, but no files are there.
+    let bare = |dir: &std::path::PathBuf| dir == here.repo.common_dir();
+    let place = here.repo.checked_out_at(branch)?.filter(|dir| !bare(dir));
     if place.is_some() && place.as_deref() == here.repo.work_dir() {
         return pull(&here.repo, branch);
     }
@@ -74,8 +76,9 @@ fn git(repo: &Repo, verb: &str, branch: &BranchName) -> anyhow::Result<crate::pr
 fn pull(repo: &Repo, branch: &BranchName) -> anyhow::Result<ExitCode> {
     let exit = git(repo, "pull", branch)?;
     if !exit.success() {
+        let word = branch.in_shell();
         ui::hint(&format!(
-            "to merge: git pull --no-rebase agentvm::{branch}; to replay your commits on top: git pull --rebase agentvm::{branch}"
+            "to merge: git pull --no-rebase agentvm::{word}; to replay your commits on top: git pull --rebase agentvm::{word}"
         ));
     }
     Ok(git_exit(exit))
@@ -88,6 +91,7 @@ fn advance(
     new: &ObjectId,
     worktree: Option<&Path>,
 ) -> anyhow::Result<ExitCode> {
+    let word = branch.in_shell();
     let Some(old) = repo.branch_tip(branch)? else {
         repo.run(&["branch", "--no-track", branch.as_str(), new.as_str()])?;
         ui::note(&format!("made branch '{branch}' at {}", new.short()));
@@ -101,13 +105,13 @@ fn advance(
             "nothing new; branch '{branch}' has {} more",
             ui::count(ahead, "commit")
         ));
-        ui::hint(&format!("git agent-vm push {branch} sends them to the workspace"));
+        ui::hint(&format!("git agent-vm push {word} sends them to the workspace"));
     } else if let Some(dir) = worktree {
         return Err(Error::failed(format!(
             "branch '{branch}' is checked out in {}, so it is not moved from here",
             dir.display()
         ))
-        .hint(format!("git -C {} pull agentvm::{branch}", quoted(dir)))
+        .hint(format!("git -C {} pull agentvm::{word}", quoted(dir)))
         .into());
     } else if repo.is_ancestor(&old, new)? {
         // Unlike update-ref, it refuses a branch that a rebase or bisection in a worktree uses.
@@ -131,6 +135,7 @@ fn diverged(
     old: &ObjectId,
     new: &ObjectId,
 ) -> anyhow::Result<Error> {
+    let word = branch.in_shell();
     let ours = repo.count_commits(old, std::slice::from_ref(new))?;
     let theirs = repo.count_commits(new, std::slice::from_ref(old))?;
     Ok(Error::failed(format!(
@@ -138,8 +143,8 @@ fn diverged(
         ui::count(ours, "commit"),
         ui::count(theirs, "commit")
     ))
-    .hint(format!("git switch {branch} && git pull --no-rebase agentvm::{branch} merges them"))
-    .hint(format!("git log --oneline --left-right {branch}...{} shows them", new.short())))
+    .hint(format!("git switch {word} && git pull --no-rebase agentvm::{word} merges them"))
+    .hint(format!("git log --oneline --left-right {word}...{} shows them", new.short())))
 }
 
 /// A path as a shell reads it.

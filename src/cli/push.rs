@@ -97,8 +97,9 @@ pub(super) fn head(repo: &Repo, branch: &BranchName) -> anyhow::Result<ObjectId>
 }
 
 fn only_in_vm(branch: &BranchName, workspace: &str) -> Error {
+    let word = branch.in_shell();
     Error::failed(format!(
         "there is no branch '{branch}' here to push; the VM has one, in workspace '{workspace}'"
     ))
-    .hint(format!("git agent-vm fetch {branch} brings it here"))
+    .hint(format!("git agent-vm fetch {word} brings it here"))
 }

@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
+use crate::branch::BranchName;
 use crate::config::{Config, UnknownKeys};
 use crate::error;
 use crate::git::Repo;
@@ -41,7 +42,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ui::hint(&hint);
         }
     }
-    Ok(error.map_or(ExitCode::SUCCESS, |error| error::report(&error)))
+    Ok(error.map_or(ExitCode::SUCCESS, |error| report_failure(&error)))
+}
+
+/// As [`error::report`], without the advice to run this very verb.
+fn report_failure(error: &anyhow::Error) -> ExitCode {
+    ui::error(&format!("{error:#}"));
+    if let Some(known) = error.downcast_ref::<error::Error>() {
+        for hint in known.hints().iter().filter(|hint| !hint.starts_with("git agent-vm status")) {
+            ui::hint(hint);
+        }
+    }
+    ExitCode::from(error::kind_of(error).code())
 }
 
 /// The report for people.
@@ -165,20 +177,46 @@ fn hints(report: &Report, in_repository: bool) -> Vec<String> {
             .as_ref()
             .filter(|branch| workspace.commits_unfetched > Some(0) && on == Some(branch.as_bytes()))
     }) {
+        let branch = in_shell(branch);
         hints.push(format!("git agent-vm fetch {branch} brings its commits here"));
     }
     if let Some(branch) = here.find_map(|workspace| {
         let files = workspace.changed > Some(0) || workspace.untracked > Some(0);
         workspace.branch.as_ref().filter(|_| files)
     }) {
+        let branch = in_shell(branch);
         hints.push(format!("git agent-vm connect {branch} opens a shell there, to commit"));
     }
     hints
 }
 
+fn in_shell(branch: &str) -> String {
+    BranchName::new(branch)
+        .map_or_else(|_| "BRANCH".to_owned(), |name| name.in_shell().into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn workspace() -> Workspace {
+        survey::tests::workspace()
+    }
+
+    #[test]
+    fn a_state_is_said_in_words() {
+        assert_eq!(state(&workspace()), "nothing to fetch or push");
+        let busy = Workspace {
+            commits_unfetched: Some(2),
+            changed: Some(1),
+            stashes: Some(2),
+            checked_out: Some(GuestText::new(&b"other"[..])),
+            ..workspace()
+        };
+        assert_eq!(state(&busy), "on other, 2 commits to fetch, 1 file changed, 2 stashes");
+        let unknown = Workspace { changed: None, error: Some("it hangs".into()), ..workspace() };
+        assert_eq!(state(&unknown), "it hangs");
+    }
 
     #[test]
     fn columns_line_up() {
