@@ -95,12 +95,11 @@ fn nothing_is_there_and_every_verb_says_so(vm: &Vm) {
     step("nothing is there");
     assert_eq!(vm.status()["vm"]["status"], "absent");
     for verb in ["stop", "destroy", "fetch feature", "clean feature", "clean-all"] {
-        vm.agent_vm(verb).fails(4).stderr_has("git agent-vm");
+        vm.agent_vm(verb).fails(4).stderr_has("there is no ");
     }
     vm.lab.app().enrol("feature");
-    for command in ["fetch agentvm::feature", "push agentvm::feature"] {
-        vm.git(command).fails(128).stderr_has("git agent-vm start");
-    }
+    vm.git("fetch agentvm::feature").fails(128).stderr_has("git agent-vm push feature");
+    vm.git("push agentvm::feature").fails(128).stderr_has("git agent-vm start");
     vm.git("config --remove-section remote.agentvm::feature").succeeds();
     assert!(vm.processes().is_empty());
 }
