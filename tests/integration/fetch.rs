@@ -54,7 +54,7 @@ fn fetch_from_no_workspace_says_that_there_is_none_and_makes_none() {
     lab.git("fetch agentvm::feature")
         .fails(128)
         .stderr_has("feature")
-        .stderr_has("git push agentvm::feature");
+        .stderr_has("git agent-vm push feature");
     assert!(lab.workspaces().is_empty());
 }
 

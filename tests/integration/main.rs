@@ -16,6 +16,7 @@ mod objects;
 mod push;
 mod push_cut_off;
 mod push_refused;
+mod real_vm;
 mod repositories;
 mod status;
 mod support;

@@ -145,7 +145,7 @@ fn flagged_files_count_as_changed() {
 #[test]
 fn operation_in_progress_refuses_a_push() {
     let lab = Lab::new();
-    let conflict = "git checkout -q -b other HEAD~ && echo other >feature.txt && git add -A &&
+    let conflict = "git checkout -q -b other $(git rev-list --max-parents=0 HEAD) && echo other >feature.txt && git add -A &&
         git commit -qm other && git checkout -q feature";
     for (operation, word) in [
         ("git merge other", "merge"),

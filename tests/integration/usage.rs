@@ -40,7 +40,6 @@ fn helper_run_by_hand_says_that_git_runs_it() {
         ran.stderr_lacks("panicked");
     }
     lab.host("git-remote-agentvm", "--version").succeeds().stdout_has("git-remote-agentvm ");
-    lab.host("git-remote-agentvm", "--help").succeeds().stdout_has("git");
 }
 
 #[test]
@@ -216,6 +215,27 @@ fn missing_ssh_program_is_exit_code_5() {
         .fails(5)
         .stderr_has("ssh");
     lab.git("push agentvm::feature").env("PATH", &path).fails(128).stderr_has("ssh");
+}
+
+#[test]
+fn missing_limactl_is_exit_code_5() {
+    let lab = Lab::host_only("home");
+    lab.make_app().enrol("feature");
+    let tools = lab.path().join("tools");
+    fs_err::create_dir(&tools).unwrap();
+    for program in ["git", "sh", "setsid", "env", "ssh"] {
+        let real = lab.host("sh", ["-c", &format!("command -v {program}")]).succeeds().text();
+        std::os::unix::fs::symlink(real, tools.join(program)).unwrap();
+    }
+    let path = format!("{}:{}", lab.path().join("bin").display(), tools.display());
+    for verb in ["start", "stop", "destroy", "push feature", "fetch feature", "clean feature"] {
+        lab.agent_vm(verb).env("PATH", &path).fails(5).stderr_has("limactl").stderr_has("hint: ");
+    }
+    lab.agent_vm("connect feature -- true").env("PATH", &path).fails(125).stderr_has("limactl");
+    lab.git("push agentvm::feature").env("PATH", &path).fails(128).stderr_has("limactl");
+    lab.git("fetch agentvm::feature").env("PATH", &path).fails(128);
+    lab.agent_vm("status").env("PATH", &path).run().stderr_has("limactl");
+    lab.agent_vm("status --json").env("PATH", &path).run().json();
 }
 
 #[test]

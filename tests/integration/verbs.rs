@@ -128,7 +128,7 @@ fn fetch_verb_runs_no_hook_that_the_agent_brought() {
 #[test]
 fn fetch_verb_without_a_workspace_is_exit_code_4() {
     let lab = Lab::new();
-    lab.agent_vm("fetch feature").fails(4).stderr_has("git push agentvm::feature");
+    lab.agent_vm("fetch feature").fails(4).stderr_has("git agent-vm push feature");
 }
 
 #[test]

@@ -309,8 +309,10 @@ impl Lab {
             let inside = std::fs::read_link(dir.join("cwd"))
                 .is_ok_and(|cwd| cwd.starts_with(self.dir.path().join("host")));
             let words = std::fs::read(dir.join("cmdline")).unwrap_or_default();
-            if (marked || inside) && !words.is_empty() {
-                let words = String::from_utf8_lossy(&words).replace('\0', " ");
+            let words = String::from_utf8_lossy(&words).replace('\0', " ");
+            // limactl and QEMU get an environment of their own, and are told paths.
+            let named = words.contains(&*self.home.to_string_lossy());
+            if (marked || inside || named) && !words.is_empty() {
                 found.push(format!("{} {words}", entry.file_name().display()));
             }
         }

@@ -1,0 +1,253 @@
+//! The main job on a real VM: Lima, QEMU and a Debian guest. Minutes, so only with
+//! `AGENTVM_TEST_VM=1`, as an ordinary user, and with an image in `AGENTVM_TEST_IMAGE`.
+//!
+//! One VM lives through the whole module, since starting one is what takes the time. Each step is
+//! a function named after the behaviour; the only test calls them in order.
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::support::{Lab, Run};
+
+/// An emulated boot on a busy machine, set-up included.
+const START: u64 = 600;
+/// Anything else that goes into an emulated guest.
+const WORK: u64 = 120;
+
+const GIB: u64 = 1 << 30;
+
+/// A lab whose VM goes with it, whatever happens.
+struct Vm {
+    lab: Lab,
+}
+
+impl Vm {
+    fn new() -> Self {
+        let wanted = std::env::var("AGENTVM_TEST_VM").unwrap_or_default();
+        assert!(
+            wanted == "1",
+            "real VM tests need AGENTVM_TEST_VM=1 and AGENTVM_TEST_IMAGE; leave them out with --skip real_vm::"
+        );
+        let lab = Lab::host_only("home");
+        lab.make_app();
+        if let Ok(image) = std::env::var("AGENTVM_TEST_IMAGE") {
+            lab.git_config("agentvm.image", &image);
+        }
+        Self { lab }
+    }
+
+    fn agent_vm(&self, args: &str) -> Run {
+        self.lab.agent_vm(args).within_seconds(START)
+    }
+
+    fn git(&self, args: &str) -> Run {
+        self.lab.git(args).within_seconds(WORK)
+    }
+
+    /// A shell script of the agent in the workspace of feature.
+    fn agent(&self, script: &str) -> Run {
+        let words = ["-q", "connect", "feature", "--", "sh", "-c", script];
+        self.lab.agent_vm(words).within_seconds(WORK)
+    }
+
+    fn status(&self) -> Value {
+        self.agent_vm("status --json").succeeds().json()
+    }
+
+    /// The pids of the VM's own processes on the host.
+    fn processes(&self) -> Vec<Pid> {
+        let is_vm = |line: &String| line.contains("qemu-system") || line.contains("hostagent");
+        let lines = self.lab.host_processes().into_iter().filter(is_vm);
+        lines
+            .filter_map(|line| line.split(' ').next()?.parse().ok().and_then(Pid::from_raw))
+            .collect()
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        if !self.processes().is_empty() {
+            self.agent_vm("destroy --force").run();
+        }
+    }
+}
+
+fn step(name: &str) {
+    eprintln!("step: {name}");
+}
+
+#[test]
+fn whole_life_of_a_vm() {
+    let vm = Vm::new();
+    nothing_is_there_and_every_verb_says_so(&vm);
+    start_makes_the_vm_with_its_resources(&vm);
+    work_goes_there_and_comes_back(&vm);
+    guest_has_nothing_of_the_host(&vm);
+    stopped_vm_is_left_alone_by_what_only_looks(&vm);
+    stopped_vm_is_left_alone_by_fetches_in_the_background(&vm);
+    push_starts_the_vm_again(&vm);
+    killed_vm_comes_back_with_its_workspaces(&vm);
+    unsaved_work_is_not_thrown_away(&vm);
+    destroy_leaves_nothing(&vm);
+}
+
+fn nothing_is_there_and_every_verb_says_so(vm: &Vm) {
+    step("nothing is there");
+    assert_eq!(vm.status()["vm"]["status"], "absent");
+    for verb in ["stop", "destroy", "fetch feature", "clean feature", "clean-all"] {
+        vm.agent_vm(verb).fails(4).stderr_has("there is no ");
+    }
+    vm.lab.app().enrol("feature");
+    vm.git("fetch agentvm::feature").fails(128).stderr_has("git agent-vm push feature");
+    vm.git("push agentvm::feature").fails(128).stderr_has("git agent-vm start");
+    vm.git("config --remove-section remote.agentvm::feature").succeeds();
+    assert!(vm.processes().is_empty());
+}
+
+fn start_makes_the_vm_with_its_resources(vm: &Vm) {
+    step("start makes the VM");
+    vm.git("checkout -q feature").succeeds();
+    vm.agent_vm("start --cpus 2 --memory 2GiB --disk 20GiB")
+        .succeeds()
+        .stderr_has("git push agentvm::feature");
+    vm.git("checkout -q main").succeeds();
+    let status = vm.status();
+    assert_eq!(status["vm"]["name"], "agent-vm");
+    assert_eq!(status["vm"]["status"], "running");
+    assert_eq!(status["vm"]["cpus"], 2);
+    assert_eq!(status["vm"]["memory_bytes"], 2 * GIB);
+    assert_eq!(status["vm"]["disk_bytes"], 20 * GIB);
+    assert_eq!(status["workspaces"], Value::Array(Vec::new()));
+    vm.agent_vm("connect -- nproc").succeeds().stdout_is("2");
+    // Not again, and not silently: what cannot change says how it can.
+    vm.agent_vm("start --disk 10GiB").run().stderr_has("disk");
+}
+
+/// The three commands of the tour, as they stand in the README.
+fn work_goes_there_and_comes_back(vm: &Vm) {
+    step("work goes there and comes back");
+    let app = vm.lab.app();
+    vm.git("push agentvm::feature").succeeds().stderr_has("[new branch]");
+    let names = "git rev-parse HEAD HEAD^{tree} && git symbolic-ref HEAD && git status --porcelain";
+    let wanted =
+        format!("{}\n{}\nrefs/heads/feature", app.tip("feature"), app.tip("feature^{tree}"));
+    vm.agent(names).succeeds().stdout_is(&wanted);
+
+    vm.agent("echo agent >agent.txt && git add agent.txt && git commit -qm 'Agent works'")
+        .succeeds();
+    let agents = vm.agent("git rev-parse HEAD HEAD^{tree}").succeeds().text();
+    vm.git("checkout -q feature").succeeds();
+    vm.git("pull agentvm::feature").succeeds();
+    assert_eq!(format!("{}\n{}", app.tip("HEAD"), app.tip("HEAD^{tree}")), agents);
+    assert_eq!(app.read("agent.txt"), "agent\n");
+    vm.git("log -1 --format=%an").succeeds().stdout_is("Host User");
+    vm.git("checkout -q main").succeeds();
+
+    let status = vm.status();
+    let workspace = &status["workspaces"][0];
+    assert_eq!(workspace["name"], "app-feature", "{status:#}");
+    assert_eq!(workspace["commits_unfetched"], 0, "{status:#}");
+    assert_eq!(workspace["changed"], 0, "{status:#}");
+    vm.agent_vm("status").succeeds().stdout_has("app-feature");
+}
+
+fn guest_has_nothing_of_the_host(vm: &Vm) {
+    step("the guest has nothing of the host");
+    vm.agent("id -un; id -u; echo \"[$SSH_AUTH_SOCK]\"; pwd")
+        .succeeds()
+        .stdout_is("agent\n1000\n[]\n/home/agent/workspace/app-feature");
+    vm.agent("mount")
+        .succeeds()
+        .stdout_lacks("virtiofs")
+        .stdout_lacks("9p")
+        .stdout_lacks("fuse.sshfs");
+    vm.agent("sudo -n true").succeeds();
+    vm.lab.host("test", "! -e .ssh").succeeds();
+}
+
+fn stopped_vm_is_left_alone_by_what_only_looks(vm: &Vm) {
+    // aws/git-remote-codecommit#52
+    step("a stopped VM is left alone by what only looks");
+    vm.agent_vm("stop").succeeds();
+    assert!(vm.processes().is_empty());
+    let sessions = vm.lab.ssh_sessions_of(|| {
+        for command in ["remote -v", "status -sb", "branch -vv"] {
+            vm.git(command).succeeds();
+        }
+        assert_eq!(vm.status()["vm"]["status"], "stopped");
+        vm.agent_vm("status").succeeds().stdout_has("stopped");
+    });
+    assert_eq!(sessions, 0);
+    assert_eq!(vm.status()["workspaces"], Value::Null);
+    assert!(vm.processes().is_empty());
+}
+
+fn stopped_vm_is_left_alone_by_fetches_in_the_background(vm: &Vm) {
+    // microsoft/vscode#242740
+    step("a stopped VM is left alone by fetches in the background");
+    for _ in 0..3 {
+        vm.git("fetch agentvm::feature")
+            .fails(128)
+            .stderr_has("git agent-vm start")
+            .took_under_seconds(5);
+    }
+    vm.git("-c agentvm.autoStart=false push agentvm::feature").fails(128).stderr_has("stopped");
+    assert!(vm.processes().is_empty());
+}
+
+fn push_starts_the_vm_again(vm: &Vm) {
+    step("push starts the VM again");
+    let tip = vm.lab.app().commit_on("feature", "second.txt", "second\n");
+    vm.git("push agentvm::feature").within_seconds(START).succeeds();
+    vm.agent("git rev-parse HEAD && cat second.txt")
+        .succeeds()
+        .stdout_is(&format!("{tip}\nsecond"));
+}
+
+fn killed_vm_comes_back_with_its_workspaces(vm: &Vm) {
+    // canonical/multipass#3220
+    step("a killed VM comes back with its workspaces");
+    let before = vm.lab.app().tip("feature");
+    let app = vm.lab.app();
+    vm.git("checkout -q feature").succeeds();
+    for index in 0..400 {
+        app.write(&format!("many/{index}"), format!("{index}\n").repeat(500));
+    }
+    vm.git("add -A").succeeds();
+    vm.git("commit -q -m many").succeeds();
+    vm.git("checkout -q main").succeeds();
+    let push = vm.git("push agentvm::feature").background();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    for pid in vm.processes() {
+        kill_process(pid, Signal::KILL).ok();
+    }
+    let ran = push.finish();
+    vm.agent_vm("start").succeeds();
+    let head = vm.agent("git rev-parse HEAD").succeeds().text();
+    let known = [before.as_str(), &app.tip("feature")];
+    assert!(known.contains(&head.as_str()), "HEAD is {head}, which nobody made\n{ran}");
+    assert!(ran.code != 0 || head == known[1], "the push said yes and is gone\n{ran}");
+    vm.agent("git fsck --full").succeeds();
+    vm.git("push agentvm::feature").succeeds();
+    let now = format!("{}\nrefs/heads/feature", app.tip("feature"));
+    vm.agent("git rev-parse HEAD && git symbolic-ref HEAD && git status --porcelain")
+        .succeeds()
+        .stdout_is(&now);
+}
+
+fn unsaved_work_is_not_thrown_away(vm: &Vm) {
+    step("unsaved work is not thrown away");
+    vm.agent("echo only >notes.txt").succeeds();
+    vm.agent_vm("clean feature").fails(3).stderr_has("notes.txt");
+    vm.agent_vm("destroy").fails(3).stderr_has("notes.txt").stderr_has("--force");
+    vm.agent("cat notes.txt").succeeds().stdout_is("only");
+}
+
+fn destroy_leaves_nothing(vm: &Vm) {
+    step("destroy leaves nothing");
+    vm.agent_vm("destroy --force").succeeds();
+    assert!(vm.processes().is_empty());
+    assert!(!vm.lab.home().join(".lima/agent-vm").exists());
+    assert_eq!(vm.status()["vm"]["status"], "absent");
+    vm.agent_vm("stop").fails(4);
+}
