@@ -254,12 +254,15 @@ fn take_value(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// The warnings and errors of a log of limactl, cleaned, on one line. Without any, its last lines.
+/// Warnings that we cause ourselves, by asking for emulation.
+const NOISE: [&str; 2] = ["is supported only for debugging", "Not adding QEMU argument"];
+
+/// The errors of a log of limactl, cleaned, on one line; without any its warnings, or its last
+/// lines.
 pub(crate) fn messages(log: &[u8]) -> String {
-    let mut found: Vec<String> = Vec::new();
-    let mut last: Vec<String> = Vec::new();
+    let (mut errors, mut warnings, mut last) = (Vec::new(), Vec::new(), Vec::new());
     for line in String::from_utf8_lossy(log).lines().filter(|line| !line.trim().is_empty()) {
-        let (serious, text) = match LogLine::parse(line) {
+        let (level, text) = match LogLine::parse(line) {
             Some(line) => {
                 let mut text = line.msg.clone();
                 for more in [line.error.as_str(), &plain(&line.errors)] {
@@ -267,22 +270,24 @@ pub(crate) fn messages(log: &[u8]) -> String {
                         text = format!("{text}: {more}");
                     }
                 }
-                let serious =
-                    matches!(line.level.as_str(), "warning" | "error" | "fatal" | "panic");
-                (serious, text)
+                (line.level, text)
             }
-            None => (false, line.to_owned()),
+            None => (String::new(), line.to_owned()),
         };
-        let text = sanitize::text(&text).into_owned();
-        if serious {
-            found.push(text.clone());
+        if NOISE.iter().any(|noise| text.contains(noise)) {
+            continue;
         }
-        last.push(text);
+        let text = sanitize::text(&text).into_owned();
+        match level.as_str() {
+            "error" | "fatal" | "panic" => errors.push(text),
+            "warning" => warnings.push(text),
+            _ => last.push(text),
+        }
     }
-    let chosen = if found.is_empty() { last } else { found };
-    if chosen.is_empty() {
+    let lists = [errors, warnings, last];
+    let Some(chosen) = lists.iter().find(|list| !list.is_empty()) else {
         return "limactl said nothing".into();
-    }
+    };
     chosen[chosen.len().saturating_sub(3)..].join("; ")
 }
 
