@@ -50,7 +50,7 @@ pub fn ask(
 fn checked(provider: &dyn Provider, guest: Guest, session: Session) -> (Guest, Session) {
     let skew = session.clock_skew();
     if skew.abs() > TOLERATED_SKEW && provider.has_lifecycle() {
-        clock::mend(guest.endpoint(), guest.describe(), skew);
+        clock::mend(&guest, skew);
     } else if skew.abs() > TOLERATED_SKEW {
         ui::warning(&format!("the clock of the {} is {}", guest.describe(), clock::in_words(skew)));
     }

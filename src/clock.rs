@@ -1,10 +1,8 @@
 //! The guest's clock: a VM falls behind by as long as its host slept, and certificates, `apt` and
 //! `make` then fail in odd ways. Lima's own synchronisation is part of what `plain` leaves out.
 
-use std::time::Duration;
-
-use crate::guest::now;
-use crate::ssh::Endpoint;
+use crate::guest::{Call, Guest, now};
+use crate::provision;
 use crate::ui;
 
 /// Below this, in seconds, a difference is ordinary: of rounding, and of a busy machine.
@@ -12,29 +10,26 @@ const TOLERATED: i64 = 2;
 
 /// Sets the guest's clock to ours if it is wrong by more than 2 seconds, and says so. `skew` is the
 /// guest's time less ours, in seconds. A clock that can't be set is warned about.
-pub fn mend(endpoint: &Endpoint, describe: &str, skew: i64) {
+pub fn mend(guest: &Guest, skew: i64) {
     if skew.abs() <= TOLERATED {
         return;
     }
-    let set = endpoint
-        .probe(&format!("sudo -n date -u -s @{} >/dev/null", now()))
-        .time_limit(Duration::from_secs(30))
-        .output();
-    let why = match set {
-        Ok(output) if output.exit.success() => {
-            ui::note(&format!(
-                "the clock of the {describe} was {} and is set right",
-                in_words(skew)
-            ));
-            return;
-        }
-        Ok(output) => output.stderr_tail(1),
-        Err(error) => error.to_string(),
-    };
-    ui::warning(&format!(
-        "the clock of the {describe} is {} and cannot be set: {why}",
-        in_words(skew)
-    ));
+    let words = in_words(skew);
+    let describe = guest.describe();
+    match set(guest) {
+        Ok(()) => ui::note(&format!("the clock of the {describe} was {words} and is set right")),
+        Err(error) => ui::warning(&format!(
+            "the clock of the {describe} is {words} and cannot be set: {error:#}"
+        )),
+    }
+}
+
+/// The time goes over a session that is open already: opening one may take seconds.
+fn set(guest: &Guest) -> anyhow::Result<()> {
+    let call = Call::of(provision::PROGRAM, "clock");
+    let mut session = guest.open(&call).map_err(|error| guest.explain(error))?;
+    session.send(format!("{}\n", now()).as_bytes())?;
+    session.fields().map(|_| ())
 }
 
 /// `90 s behind`, `3 h ahead`.

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::Config;
 use crate::embedded;
-use crate::error::Error;
+use crate::error::{Error, kind_of};
 use crate::guest::{Call, Guest};
 use crate::sanitize;
 use crate::ssh::Endpoint;
@@ -19,7 +19,7 @@ use crate::state::{self, Lock};
 use crate::ui::Progress;
 
 /// The second guest program.
-const PROGRAM: &str = include_str!("guest/setup.sh");
+pub(crate) const PROGRAM: &str = include_str!("guest/setup.sh");
 
 /// A change of how a stage is applied, as one of its input, runs it again.
 const APT_FORMAT: &str = "apt 1\n";
@@ -53,7 +53,11 @@ impl Plan {
             &format!("git agent-vm to finish setting up the {describe}"),
         )?;
         let guest = Guest::new(endpoint.clone(), describe.to_owned());
-        self.install_packages(&guest).with_context(|| format!("cannot set up the {describe}"))
+        self.install_packages(&guest).map_err(|error| {
+            Error::new(kind_of(&error), format!("cannot set up the {describe}: {error:#}"))
+                .hint("git agent-vm start tries again; what is there can be used meanwhile")
+                .into()
+        })
     }
 
     fn install_packages(&self, guest: &Guest) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@
 #   apt HASH   installs the packages on standard input, one PACKAGE[=VERSION] a
 #              line, unless the stamp of an earlier run says HASH.
 #              done=unchanged|present|installed  stage=TEXT  step=TEXT  tick=
+#   clock      sets the clock to the seconds since 1970 on standard input.
 set -eu
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C DEBIAN_FRONTEND=noninteractive
@@ -141,11 +142,18 @@ apt() {
     field done "$result"
 }
 
+clock() {
+    read -r now
+    case $now in '' | *[!0-9]*) fail 'that is no time' ;; esac
+    date -u -s "@$now" >/dev/null || fail 'date failed in the VM'
+}
+
 nonce=$1 verb=$4
 shift 4
 printf 'agentvm/1 %s %s\n' "$nonce" "$(date +%s)"
 case $verb in
 apt) apt "$@" ;;
+clock) clock ;;
 *) fail "unknown verb $verb" ;;
 esac
 field end ok

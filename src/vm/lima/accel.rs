@@ -141,4 +141,17 @@ mod tests {
         );
         assert_eq!(emulation("qemu-system-aarch64").0, "QEMU_SYSTEM_AARCH64");
     }
+
+    #[test]
+    fn the_probe_comes_to_an_end_whatever_kvm_is_like() {
+        if which::which(qemu()).is_err() {
+            return;
+        }
+        let started = std::time::Instant::now();
+        let outcome = run_for_a_second(&qemu());
+        assert!(started.elapsed() < Duration::from_secs(20), "{outcome:?}");
+        if let Err(why) = outcome {
+            assert!(!why.is_empty() && !why.contains('\n'));
+        }
+    }
 }

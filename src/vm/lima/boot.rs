@@ -10,7 +10,7 @@ use super::limactl::{Instance, log_messages};
 use super::{Found, Lima, accel, name_processes, processes, record};
 use crate::clock;
 use crate::error::Error;
-use crate::guest::{now, time_limit};
+use crate::guest::{Guest, now, time_limit};
 use crate::process::Running;
 use crate::ssh::Endpoint;
 use crate::ui::Progress;
@@ -21,6 +21,8 @@ use crate::vm::{Provider as _, State};
 const BOOT_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// One login, with a guest that is busy booting.
 const LOGIN_LIMIT: Duration = Duration::from_secs(20);
+/// How long there may be neither limactl nor a host agent with a port before it has failed.
+const GONE_LIMIT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(300);
 /// How long a guest that lost its host agent gets to shut down.
 const RETIRE_LIMIT: Duration = Duration::from_secs(60);
@@ -91,12 +93,10 @@ impl Lima {
         let mut said = String::from("it has no ssh port yet");
         let mut gone_since: Option<Instant> = None;
         while Instant::now() < deadline {
+            // Whatever came of limactl: as long as the host agent lives, the VM may come up.
             if let Some(child) = &mut launcher
-                && let Some(exit) = child.wait_for(Some(Duration::ZERO))?
+                && child.wait_for(Some(Duration::ZERO))?.is_some()
             {
-                if !exit.success() {
-                    return Err(self.start_failed());
-                }
                 launcher = None;
             }
             if let Some(endpoint) = self.live_endpoint() {
@@ -104,7 +104,7 @@ impl Lima {
                 match log_in(&endpoint)? {
                     Login::Booted { clock_skew } => {
                         drop(progress);
-                        clock::mend(&endpoint, &self.describe(), clock_skew);
+                        clock::mend(&Guest::new(endpoint, self.describe()), clock_skew);
                         return Ok(());
                     }
                     Login::Booting => {
@@ -116,9 +116,8 @@ impl Lima {
                     Login::Refused(words) => said = words,
                 }
             } else if launcher.is_none() {
-                // Between two runs of the host agent there is a moment without one.
                 let since = *gone_since.get_or_insert_with(Instant::now);
-                if since.elapsed() > Duration::from_secs(5) {
+                if since.elapsed() > GONE_LIMIT {
                     return Err(self.start_failed());
                 }
             }
@@ -134,7 +133,7 @@ impl Lima {
             .map(|log| super::limactl::messages(&log))
             .unwrap_or_default();
         Error::failed(format!("the {} did not start: {}", self.describe(), log_messages(&log)))
-            .hint(format!("Lima's host agent said: {agent}"))
+            .hint(format!("its host agent said: {agent}"))
             .hint(format!("logs: {}, {}/*.log", log.display(), dir.display()))
             .into()
     }

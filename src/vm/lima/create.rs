@@ -193,7 +193,6 @@ impl Lima {
                 .into());
         }
         self.close_master();
-        let _progress = Progress::start(&format!("deleting the {}", self.describe()));
         let own = self.own_processes(instance.as_deref());
         // Lima would end whatever process a stale PID file names.
         drop_stale_pid_files(instance.as_deref());

@@ -139,7 +139,13 @@ impl Limactl {
         let output = self.run(&["--version"], SHORT)?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.exit.success() {
-            anyhow::bail!("cannot use limactl: {}", messages(&output.stderr));
+            let said = messages(&output.stderr);
+            let error = Error::failed(format!("cannot use limactl: {said}"));
+            return Err(if said.contains("root user") {
+                error.hint("Lima refuses root: run this as an ordinary user").into()
+            } else {
+                error.into()
+            });
         }
         match version(&text) {
             Some(found) if found < OLDEST => Err(Error::missing_program(format!(
@@ -155,29 +161,35 @@ impl Limactl {
 
     /// What there is of an instance. It must always be named: without, all would be looked at.
     pub(crate) fn list(&self, name: &str) -> anyhow::Result<Listed> {
-        let output = self.run(&["list", name, "--json"], SHORT)?;
-        let said = messages(&output.stderr);
-        let found = output
-            .stdout
-            .split(|&byte| byte == b'\n')
-            .filter(|line| !line.trim_ascii().is_empty())
-            .map(serde_json::from_slice::<Instance>)
-            .collect::<Result<Vec<_>, _>>();
-        Ok(match found {
-            Err(error) => Listed::Unclear(format!("limactl list is not understood: {error}")),
-            Ok(all) => match all.into_iter().find(|instance| instance.name == name) {
-                Some(mut instance) => {
-                    instance.said = said;
-                    Listed::Found(Box::new(instance))
-                }
-                None if said.contains("No instance matching") => Listed::Missing,
-                None if output.exit.success() => {
-                    Listed::Unclear("limactl list says nothing about it".into())
-                }
-                None => Listed::Unclear(format!("limactl list failed: {said}")),
-            },
-        })
+        Ok(parse_list(name, &self.run(&["list", name, "--json"], SHORT)?))
     }
+}
+
+fn parse_list(name: &str, output: &Output) -> Listed {
+    let said = messages(&output.stderr);
+    let found = output
+        .stdout
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.trim_ascii().is_empty())
+        .map(serde_json::from_slice::<Instance>)
+        .collect::<Result<Vec<_>, _>>();
+    let all = match found {
+        Ok(all) => all,
+        Err(error) => return Listed::Unclear(format!("limactl list is not understood: {error}")),
+    };
+    if let Some(mut instance) = all.into_iter().find(|instance| instance.name == name) {
+        instance.said = said;
+        return Listed::Found(Box::new(instance));
+    }
+    // The warning stands among others; the error at the end says no more.
+    if String::from_utf8_lossy(&output.stderr).contains("No instance matching") {
+        return Listed::Missing;
+    }
+    Listed::Unclear(if output.exit.success() {
+        "limactl list says nothing about it".into()
+    } else {
+        format!("limactl list failed: {said}")
+    })
 }
 
 const INSTALL: &str = "install Lima 2 (https://lima-vm.io/docs/installation/), or run scripts/quickstart of git-agent-vm";
@@ -254,12 +266,15 @@ fn take_value(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// The warnings and errors of a log of limactl, cleaned, on one line. Without any, its last lines.
+/// Warnings that we cause ourselves, by asking for emulation.
+const NOISE: [&str; 2] = ["is supported only for debugging", "Not adding QEMU argument"];
+
+/// The errors of a log of limactl, cleaned, on one line; without any its warnings, or its last
+/// lines.
 pub(crate) fn messages(log: &[u8]) -> String {
-    let mut found: Vec<String> = Vec::new();
-    let mut last: Vec<String> = Vec::new();
+    let (mut errors, mut warnings, mut last) = (Vec::new(), Vec::new(), Vec::new());
     for line in String::from_utf8_lossy(log).lines().filter(|line| !line.trim().is_empty()) {
-        let (serious, text) = match LogLine::parse(line) {
+        let (level, text) = match LogLine::parse(line) {
             Some(line) => {
                 let mut text = line.msg.clone();
                 for more in [line.error.as_str(), &plain(&line.errors)] {
@@ -267,22 +282,24 @@ pub(crate) fn messages(log: &[u8]) -> String {
                         text = format!("{text}: {more}");
                     }
                 }
-                let serious =
-                    matches!(line.level.as_str(), "warning" | "error" | "fatal" | "panic");
-                (serious, text)
+                (line.level, text)
             }
-            None => (false, line.to_owned()),
+            None => (String::new(), line.to_owned()),
         };
-        let text = sanitize::text(&text).into_owned();
-        if serious {
-            found.push(text.clone());
+        if NOISE.iter().any(|noise| text.contains(noise)) {
+            continue;
         }
-        last.push(text);
+        let text = sanitize::text(&text).into_owned();
+        match level.as_str() {
+            "error" | "fatal" | "panic" => errors.push(text),
+            "warning" => warnings.push(text),
+            _ => last.push(text),
+        }
     }
-    let chosen = if found.is_empty() { last } else { found };
-    if chosen.is_empty() {
+    let lists = [errors, warnings, last];
+    let Some(chosen) = lists.iter().find(|list| !list.is_empty()) else {
         return "limactl said nothing".into();
-    }
+    };
     chosen[chosen.len().saturating_sub(3)..].join("; ")
 }
 
@@ -310,6 +327,43 @@ mod tests {
         assert_eq!(version("limactl version 2.2.0\n"), Some((2, 2)));
         assert_eq!(version("limactl version 1.0.0-rc.1\n"), Some((1, 0)));
         assert_eq!(version("limactl version <unknown>\n"), None);
+    }
+
+    fn output(code: u8, stdout: &str, stderr: &str) -> Output {
+        Output {
+            exit: crate::process::Exit::Code(code),
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+        }
+    }
+
+    #[test]
+    fn a_missing_instance_is_told_from_a_list_that_says_nothing() {
+        let none = "time=\"x\" level=warning msg=\"No instance matching vm found.\"\n\
+            time=\"x\" level=fatal msg=\"unmatched instances\"\n";
+        assert!(matches!(parse_list("vm", &output(1, "", none)), Listed::Missing));
+        for (code, stdout, stderr) in [
+            (0, "", ""),
+            (1, "", "boom\n"),
+            (0, "no json\n", ""),
+            (0, "{\"name\":\"o\",\"dir\":\"/o\"}", ""),
+        ] {
+            let listed = parse_list("vm", &output(code, stdout, stderr));
+            assert!(matches!(listed, Listed::Unclear(_)), "{stdout} {stderr}: {listed:?}");
+        }
+    }
+
+    #[test]
+    fn an_instance_is_read_with_what_was_said_of_it() {
+        let line = r#"{"name":"vm","status":"Broken","dir":"/l/vm","cpus":2,"memory":5,"disk":9,"hostAgentPID":7}"#;
+        let said = "time=\"x\" level=warning msg=\"it has errors\" errors=\"[no disk]\"\n";
+        let Listed::Found(instance) = parse_list("vm", &output(0, line, said)) else {
+            panic!("not found")
+        };
+        assert_eq!((instance.host_agent_pid, instance.driver_pid), (7, 0));
+        assert_eq!((instance.cpus, instance.memory, instance.disk), (Some(2), Some(5), Some(9)));
+        assert_eq!(instance.said, "it has errors: [no disk]");
+        assert!(instance.config.is_none());
     }
 
     #[test]
