@@ -2,7 +2,7 @@
 //! likes, and the host reaches it with ordinary git.
 //!
 //! `ARCHITECTURE.md` is the map. The way of a push: `git-remote-agentvm/main.rs`,
-//! [`remote::protocol`], [`remote::session`], `guest/guest.sh`.
+//! [`remote::protocol`], [`remote::session`], `guest/program/`.
 
 pub mod access;
 pub mod branch;

@@ -1,4 +1,4 @@
-//! Everything that happens in the VM: the guest program `guest.sh` and its typed callers.
+//! Everything that happens in the VM: the guest program `program/*.sh` and its typed callers.
 //!
 //! The program travels as the ssh command itself, so nothing needs installing and its standard
 //! input stays free for git. See [`wire`] for what it answers.
@@ -20,7 +20,18 @@ pub mod workspaces;
 use wire::{Field, Reader, WireError};
 
 /// The guest program.
-const PROGRAM: &str = include_str!("guest.sh");
+///
+/// One text in files of one job each, in the order of their numbers.
+const PROGRAM: &str = concat!(
+    include_str!("program/10-common.sh"),
+    include_str!("program/20-workspace.sh"),
+    include_str!("program/30-mend.sh"),
+    include_str!("program/40-receive.sh"),
+    include_str!("program/50-upload.sh"),
+    include_str!("program/60-inspect.sh"),
+    include_str!("program/70-run.sh"),
+    include_str!("program/90-main.sh"),
+);
 
 // One argument of a program may have 128 KiB on Linux; base64 makes four bytes of three.
 const _: () =
@@ -53,7 +64,7 @@ impl Call {
         Self::of(PROGRAM, verb)
     }
 
-    /// A call of another program that speaks as `guest.sh` does; at most 90 KB in base64.
+    /// A call of another program that speaks as the guest program does; at most 90 KB in base64.
     #[must_use]
     pub fn of(program: &'static str, verb: &'static str) -> Self {
         Self { program, verb, args: Vec::new() }

@@ -28,7 +28,7 @@ fail() {
 # Shows that we are alive. The sleep must not keep the connection open.
 start_ticking() {
     (while :; do
-        sleep 10 >/dev/null 2>&1 </dev/null
+        sleep 10 >/dev/null 2>&1
         field tick ''
     done) &
     ticker=$!
@@ -120,7 +120,7 @@ apt() {
     wanted=$(cat)
     mkdir -p /var/lib/agentvm
     if [ "$(cat "$stamp" 2>/dev/null || :)" = "$hash" ]; then
-        field done unchanged
+        field 'done' unchanged
         return
     fi
     result=present
@@ -139,7 +139,7 @@ apt() {
     fi
     printf '%s\n' "$hash" >"$stamp.new"
     mv -f "$stamp.new" "$stamp"
-    field done "$result"
+    field 'done' "$result"
 }
 
 clock() {

@@ -1,0 +1,42 @@
+# The guest program: everything that git-agent-vm does in the VM.
+#
+# POSIX sh. It travels in base64 as the ssh command itself and is run by
+#     sh -c 'eval "$(printf %s "$0" | base64 -d)"' BASE64 NONCE HASH NOW VERB ARGS…
+# so nothing needs installing and standard input stays free for git. NONCE marks where our own
+# output begins, HASH is that of this text, NOW is the host's time (the guest's clock is not
+# trusted). Each ARG is p and a plain word, or b and base64. Output: see src/guest/wire.rs.
+#
+# As a git hook the same text is run from a file: program hook VERB ARGS… (arguments as they are).
+#
+# Fields are read by a host that trusts nothing here; what is refused here is refused to keep the
+# agent's work, not to keep the agent out.
+
+set -u
+user_locale=${LC_ALL-}
+LC_ALL=C
+export LC_ALL
+unset CDPATH
+
+root=$HOME/workspace
+trash=$root/.trash
+
+# The workspace's git, with nothing of the agent's configuration that would hide or run something.
+g() {
+  git -c core.fsmonitor=false -c core.untrackedCache=false -c core.hooksPath=/dev/null \
+    -c core.quotePath=false -c gc.auto=0 -c maintenance.auto=false --no-optional-locks "$@"
+}
+
+say() { printf '%s=%s\0' "$1" "$2"; }
+
+# fail CODE TEXT: ends the fields with an error; CODE is one that Session::refusal knows.
+fail() {
+  say fail "$1 $2"
+  exit 1
+}
+
+absent() {
+  [ -n "$ref" ] || fail absent "there is no workspace '$plain'"
+  fail absent "there is no workspace of ${ref#refs/heads/}"
+}
+
+warn() { printf '%s\n' "$1" >&2; }

@@ -1,0 +1,90 @@
+
+# Finding and making workspaces.
+
+# marked NAME: whether that workspace belongs to $id and $ref.
+marked() {
+  [ -f "$root/$1/.git/config" ] || return 1
+  [ "$(git config --file "$root/$1/.git/config" --get agentvm.repo)" = "$id" ] &&
+    [ "$(git config --file "$root/$1/.git/config" --get agentvm.ref)" = "$ref" ]
+}
+
+# Sets $name to the workspace of $id and $ref. An empty $id means the name $plain, as it is.
+find_workspace() {
+  if [ -z "$id" ]; then
+    name=$plain
+    [ -f "$root/$name/.git/config" ] || return 1
+    id=$(git config --file "$root/$name/.git/config" --get agentvm.repo) &&
+      ref=$(git config --file "$root/$name/.git/config" --get agentvm.ref)
+    return
+  fi
+  for name in "$plain" "$hashed"; do
+    [ -n "$name" ] && marked "$name" && return 0
+  done
+  # The repository may have had another name when the workspace was made.
+  found=$(grep -lF -- "$id" "$root"/*/.git/config 2>/dev/null | sed 's|/\.git/config$||; s|.*/||' |
+    while read -r name; do marked "$name" && printf %s "$name" && break; done)
+  name=$found
+  [ -n "$name" ]
+}
+
+# A value for a git configuration file.
+quoted() {
+  printf '"%s"' "$(printf %s "$1" | tr -d '\n\r' | sed 's/[\\"]/\\&/g')"
+}
+
+# Makes the workspace of $id and $ref, whole or not at all, under a lock that two sessions share.
+make_workspace() {
+  case $(git --version 2>/dev/null) in
+    'git version 2.'[0-9].* | 'git version 2.'[12][0-9].* | 'git version 2.3'[0-8].*)
+      fail program 'the VM needs git 2.39 or newer' ;;
+    'git version '*) ;;
+    *) fail program 'there is no git in the VM' ;;
+  esac
+  command -v flock >/dev/null || fail program 'there is no flock (util-linux) in the VM'
+  mkdir -p "$root" || fail failed "cannot make $root in the VM"
+  exec 8>"$root/.lock" || fail failed "cannot write to $root in the VM"
+  flock -w 60 8 || fail failed 'another command is making a workspace and does not end'
+  if find_workspace; then
+    exec 8>&-
+    return
+  fi
+  # Left by a session that was killed; only ever an empty repository.
+  rm -rf "$root"/.new.*
+  new=$(mktemp -d "$root/.new.XXXXXX") || fail failed "cannot write to $root in the VM"
+  git init -q --object-format="$format" -b "${ref#refs/heads/}" "$new" >&2 ||
+    fail failed 'git init failed in the VM'
+  cat >>"$new/.git/config" <<END || fail failed "cannot write to $root in the VM"
+[agentvm]
+	repo = $id
+	ref = $(quoted "$ref")
+[user]
+	name = $(quoted "$user_name")
+	email = $(quoted "$user_email")
+[commit]
+	gpgSign = false
+[tag]
+	gpgSign = false
+[receive]
+	denyCurrentBranch = updateInstead
+	shallowUpdate = true
+[core]
+	logAllRefUpdates = always
+	fsync = all
+[gc]
+	pruneExpire = never
+	reflogExpire = never
+	reflogExpireUnreachable = never
+END
+  for name in "$plain" "$hashed"; do
+    [ -n "$name" ] || continue
+    # An empty directory is free; another spelling of the name is not, on file systems that fold.
+    [ -d "$root/$name" ] && rmdir "$root/$name" 2>/dev/null
+    [ -z "$(find "$root" -mindepth 1 -maxdepth 1 -iname "$name" -print)" ] || continue
+    { mkdir "$root/$name" && mv "$new/.git" "$root/$name/.git" && rmdir "$new"; } ||
+      fail failed "cannot write to $root in the VM"
+    created=1
+    exec 8>&-
+    return
+  done
+  fail failed "no name is free for the workspace: $root/$hashed belongs to something else"
+}

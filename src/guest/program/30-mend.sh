@@ -1,0 +1,111 @@
+
+# Putting right a push that was cut off.
+
+zeros=0000000000000000000000000000000000000000
+
+tip_of() { g rev-parse -q --verify "$1" 2>/dev/null || printf %s "${zeros}"; }
+
+is_null() { case $1 in *[!0]*) return 1 ;; esac; }
+
+# The tree of a commit, or the empty tree for "no commit".
+tree_of() { if is_null "$1"; then g hash-object -t tree /dev/null; else printf %s "$1^{tree}"; fi; }
+
+# Keeps a commit that something is about to replace.
+rescue() { # COMMIT WHY
+  g update-ref -m "$2" "refs/rescue/${now:-0}-$(printf %.10s "$1")" "$1"
+}
+
+# Whether the agent's git is at work in this workspace. Services of other sessions wait for the
+# lock that we hold, so they do not count.
+git_is_running() {
+  [ -n "$(find /proc/[0-9]*/cwd -maxdepth 0 '(' -lname "$w" -o -lname "$w/*" ')' 2>/dev/null |
+    while read -r link; do
+      process=${link%/cwd}
+      [ "$(cat "$process/comm" 2>/dev/null)" = git ] || continue
+      case $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null) in
+        *receive-pack* | *upload-pack*) ;;
+        *) printf . ;;
+      esac
+    done)" ]
+}
+
+# Which boot of this machine this is; where that is not known, always the same.
+boot_id() { cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo -; }
+
+# Finishes or undoes a push that was cut off. Runs under the lock, in the work tree. What is in the
+# journal: the ref, its old and its new commit, the session, the boot.
+mend() {
+  journal=$w/.git/agentvm-journal
+  [ -f "$journal" ] || return 0
+  read -r ref old new session boot <"$journal" || return 1
+  # The end of a push of this session needs no such care; a killed git leaves its locks behind.
+  if [ "$session" != "$nonce" ]; then
+    git_is_running && return 1
+    for lock in index HEAD "$ref" packed-refs; do
+      rm -f "$w/.git/$lock.lock"
+    done
+  fi
+  tip=$(tip_of "$ref")
+  head=$(g symbolic-ref -q HEAD) || head=
+  at=$(tip_of HEAD)
+  if [ "$tip" = "$new" ]; then
+    if [ -z "$head" ] && [ "$at" = "$new" ]; then
+      g symbolic-ref -m 'agentvm: push' HEAD "$ref" || return 1
+    fi
+  elif [ -z "$head" ] && [ "$at" = "$new" ]; then
+    undo_checkout || return 1
+  elif [ "$head" = "$ref" ] && [ "$tip" = "$old" ]; then
+    undo_files || return 1
+  fi
+  # In any other state the agent has gone on by itself: its word counts.
+  rm -f "$journal"
+}
+
+# All files are at $new, the ref is not: back to $old. If the agent has changed files since, on to
+# $new; if the machine went down, what differs is what had not reached the disk.
+undo_checkout() {
+  if g read-tree -m -u "$(tree_of "$new")" "$(tree_of "$old")" 2>/dev/null; then
+    g symbolic-ref -m 'agentvm: push undone' HEAD "$ref"
+  elif [ "$boot" != "$(boot_id)" ]; then
+    undo_files && g symbolic-ref -m 'agentvm: push undone' HEAD "$ref"
+  else
+    is_null "$old" || rescue "$old" 'agentvm: replaced by a push'
+    g update-ref -m 'agentvm: push' "$ref" "$new" && g symbolic-ref -m 'agentvm: push' HEAD "$ref"
+  fi
+}
+
+# Some files may be at $new: all back to $old. What is neither the one nor the other is kept under
+# refs/rescue first.
+undo_files() {
+  list=$w/.git/agentvm-paths
+  index=$w/.git/agentvm-index
+  g diff-tree -r -z --name-only --no-renames "$(tree_of "$old")" "$(tree_of "$new")" >"$list" || return 1
+  GIT_INDEX_FILE=$index g read-tree "$(tree_of "$old")" &&
+    GIT_INDEX_FILE=$index g update-index --add --remove -z --stdin <"$list" 2>/dev/null &&
+    seen=$(GIT_INDEX_FILE=$index g write-tree) || return 1
+  g diff-tree -r --no-renames --diff-filter=d --name-only "$(tree_of "$old")" "$seen" | sort >"$list.old"
+  g diff-tree -r --no-renames --diff-filter=d --name-only "$(tree_of "$new")" "$seen" | sort >"$list.new"
+  if [ -n "$(comm -12 "$list.old" "$list.new")" ]; then
+    set -- -m 'agentvm: files found after a push was cut off'
+    is_null "$old" || set -- "$@" -p "$old"
+    kept=$(g commit-tree "$@" "$seen") && rescue "$kept" 'agentvm: cut-off push' || return 1
+    warn "a push was cut off: files that were neither old nor new are kept as $(printf %.10s "$kept") under refs/rescue/"
+  fi
+  g read-tree "$(tree_of "$old")" || return 1
+  # shellcheck disable=SC2016 # the inner shell expands them
+  g diff-tree -r -z --name-only --no-renames --diff-filter=A "$(tree_of "$old")" "$(tree_of "$new")" |
+    xargs -0 sh -c 'for path; do rm -f -- "$path"; rmdir -p -- "${path%/*}" 2>/dev/null; done' sh
+  g diff-tree -r -z --name-only --no-renames --diff-filter=a "$(tree_of "$old")" "$(tree_of "$new")" |
+    g checkout-index -f -q -z --stdin || return 1
+  g update-index -q --refresh >/dev/null 2>&1
+  rm -f "$list" "$list.old" "$list.new" "$index"
+}
+
+# Mends under the lock if nobody has it.
+mend_if_free() {
+  exec 9>"$w/.git/agentvm.lock" || fail failed "cannot write to $w in the VM"
+  if flock -n 9; then
+    mend || warn 'warning: a push that was cut off cannot be mended while git is at work in the workspace'
+    flock -u 9
+  fi
+}

@@ -1,0 +1,178 @@
+
+# Receiving a push: our hooks, what they refuse, and the session around git receive-pack.
+
+# Our hooks, in a directory named by the hash of this text and never changed.
+write_hooks() {
+  hooks=$HOME/.local/share/agentvm/hooks-$hash
+  [ -x "$hooks/push-to-checkout" ] && return
+  mkdir -p "$hooks" || fail failed "cannot make $hooks in the VM"
+  temporary=$hooks/.new.$$
+  { printf %s "$0" | base64 -d >"$temporary" && mv -f "$temporary" "$hooks/program"; } ||
+    fail failed "cannot write to $hooks in the VM"
+  for hook in pre-receive update push-to-checkout; do
+    # shellcheck disable=SC2016 # the hook expands them
+    { printf '#!/bin/sh\nexec sh "${0%%/*}/program" hook %s "$@"\n' "$hook" >"$temporary" &&
+      chmod 755 "$temporary" && mv -f "$temporary" "$hooks/$hook"; } ||
+      fail failed "cannot write to $hooks in the VM"
+  done
+}
+
+# The operation that is in progress, if any.
+operation() {
+  for pair in MERGE_HEAD:merge rebase-merge:rebase rebase-apply/applying:am rebase-apply:rebase \
+    CHERRY_PICK_HEAD:cherry-pick REVERT_HEAD:revert BISECT_LOG:bisect; do
+    [ -e "$1/${pair%%:*}" ] && printf %s "${pair##*:}" && return
+  done
+}
+
+# Paths whose changes git was told not to look for (assume-unchanged, skip-worktree), changed
+# nevertheless. One a line.
+hidden_changes() {
+  g ls-files -v -z | tr '\0\n' '\n\0' | grep -q '^[a-zS]' || return 0
+  copy=$1/agentvm-flags.$$
+  cp "$1/index" "$copy" || return 1
+  # Given both options, git obeys the first alone.
+  for flag in --no-assume-unchanged --no-skip-worktree; do
+    g ls-files -v -z | tr '\0\n' '\n\0' | sed -n 's/^[a-zS] //p' | tr '\0\n' '\n\0' |
+      GIT_INDEX_FILE=$copy g update-index "$flag" -z --stdin
+  done
+  GIT_INDEX_FILE=$copy g update-index -q --refresh >/dev/null
+  GIT_INDEX_FILE=$copy g diff-files -z --name-only --diff-filter=MT
+  rm -f "$copy" "$copy.lock"
+}
+
+refuse_push() {
+  warn "error: $1"
+  exit 1
+}
+
+# Refuses a push onto work that is not committed. In the work tree; $1 is the git directory.
+refuse_dirty() {
+  now_doing=$(operation "$1")
+  [ -z "$now_doing" ] ||
+    refuse_push "a $now_doing is in progress in the workspace; finish it there (git $now_doing --continue) or give it up (git $now_doing --abort)"
+  for lock in index HEAD "$ref" packed-refs; do
+    [ -e "$1/$lock.lock" ] || continue
+    age=$(($(date +%s) - $(stat -c %Y "$1/$lock.lock" 2>/dev/null || date +%s)))
+    refuse_push "the lock .git/$lock.lock is there since $age s: a git command is at work in the workspace, or was killed; if none runs, remove it there"
+  done
+  g update-index -q --refresh >/dev/null 2>&1
+  base=$(g rev-parse -q --verify HEAD 2>/dev/null) || base=$(tree_of "$zeros")
+  dirty=$({ g diff-index -z --name-only --ignore-submodules=dirty "$base" --
+    g diff-index -z --name-only --cached --ignore-submodules=dirty "$base" --
+    hidden_changes "$1"; } | tr '\0\n' '\n?' | sort -u)
+  [ -z "$dirty" ] && return
+  warn 'error: the workspace has changes that are not committed:'
+  printf '%s\n' "$dirty" | sed -n '1,10s/^/error:   /p' >&2
+  count=$(printf '%s\n' "$dirty" | wc -l)
+  [ "$count" -le 10 ] || warn "error:   and $((count - 10)) more"
+  warn "hint: commit them there (git agent-vm connect ${ref#refs/heads/}), then push again"
+  exit 1
+}
+
+hook_pre_receive() {
+  # Descriptor 9 is the workspace's lock; the guest program opened it and gives it back.
+  flock -n 9 && exit 0
+  warn 'waiting for another push to this workspace'
+  flock -w 600 9 || refuse_push 'another push to this workspace does not end'
+  exit 0
+}
+
+hook_update() { # REF OLD NEW
+  w=$(cd "$GIT_DIR/.." && pwd -P)
+  if [ -f "$w/.git/agentvm-journal" ]; then
+    read -r _ _ _ session _ <"$w/.git/agentvm-journal"
+    # Not this push's own: with --atomic all files move before all refs.
+    # shellcheck disable=SC2030,SC2031 # meant: for mend alone
+    [ "$session" = "${AGENTVM_SESSION-}" ] ||
+      (GIT_DIR=$w/.git GIT_WORK_TREE=$w && export GIT_DIR GIT_WORK_TREE && cd "$w" && mend) ||
+      refuse_push 'a push was cut off, and git is at work in the workspace; push again when it has ended'
+  fi
+  # git read the refs before it took our lock.
+  [ "$(tip_of "$1")" = "$2" ] || { is_null "$2" && is_null "$(tip_of "$1")"; } ||
+    refuse_push "$1 has moved meanwhile; fetch first"
+  case $1 in refs/heads/*) ;; *) exit 0 ;; esac
+  if ! is_null "$2" && { is_null "$3" || ! g merge-base --is-ancestor "$2" "$3"; }; then
+    rescue "$2" 'agentvm: replaced by a push' || refuse_push "cannot keep the old commit of $1"
+  fi
+  exit 0
+}
+
+hook_push_to_checkout() { # NEW
+  new=$1
+  # shellcheck disable=SC2031 # as git gave them
+  gitdir=$(cd "$GIT_DIR" && pwd -P)
+  # shellcheck disable=SC2031
+  cd "$GIT_WORK_TREE" || exit 1
+  w=$(pwd -P)
+  # Of a linked worktree, git tells which ref is checked out there.
+  ref=$(GIT_DIR=$gitdir git symbolic-ref -q HEAD) || ref=HEAD
+  GIT_DIR=$gitdir GIT_WORK_TREE=$w
+  export GIT_DIR GIT_WORK_TREE
+  refuse_dirty "$gitdir"
+  [ -d "$w/.git" ] ||
+    refuse_push "${ref#refs/heads/} is checked out in the linked worktree $w; check out something else there"
+  old=$(tip_of HEAD)
+  # Files in the way, ignored ones included, are named before anything moves.
+  # shellcheck disable=SC2016 # the inner shell expands them
+  in_the_way=$(g diff-tree -r -z --name-only --no-renames --diff-filter=A "$(tree_of "$old")" "$(tree_of "$new")" |
+    xargs -0 sh -c 'for path; do
+      if [ -L "$path" ] || [ -f "$path" ]; then printf "%s\n" "$path"
+      elif [ -e "$path" ]; then git -c core.fsmonitor=false -c core.quotePath=false ls-files -o -- "$path"; fi
+    done' sh)
+  if [ -n "$in_the_way" ]; then
+    warn 'error: the push would overwrite files of the workspace that git does not track:'
+    printf '%s\n' "$in_the_way" | sed -n '1,10s/^/error:   /p' >&2
+    warn 'hint: move them away or commit them there, then push again'
+    exit 1
+  fi
+  { printf '%s %s %s %s %s\n' "$ref" "$old" "$new" "$AGENTVM_SESSION" "$(boot_id)" >"$gitdir/agentvm-journal.new" &&
+    mv -f "$gitdir/agentvm-journal.new" "$gitdir/agentvm-journal"; } ||
+    refuse_push 'cannot write to the workspace'
+  sync "$gitdir/agentvm-journal" 2>/dev/null
+  said=$(g -c advice.detachedHead=false checkout -q --no-overwrite-ignore --detach "$new" 2>&1) && {
+    # git flushes its objects and refs, but not the files that it checks out. They have to be on
+    # the disk before the ref says that they are there.
+    sync -f "$w" 2>/dev/null || sync
+    exit 0
+  }
+  printf '%s\n' "$said" >&2
+  case $said in
+    *'would be overwritten'* | *'would lose untracked'*) rm -f "$gitdir/agentvm-journal" ;;
+    *) mend || warn 'error: the workspace could not be put back at once; the next command does it' ;;
+  esac
+  exit 1
+}
+
+receive() {
+  created=0
+  find_workspace || make_workspace
+  w=$root/$name
+  cd "$w" || fail failed "cannot enter $w in the VM"
+  mend_if_free
+  write_hooks
+  say workspace "$name"
+  say created "$created"
+  say branch "$ref"
+  say end ok
+  AGENTVM_NOW=$now AGENTVM_SESSION=$nonce
+  export AGENTVM_NOW AGENTVM_SESSION
+  git -c core.hooksPath="$hooks" -c core.fsmonitor=false -c core.fsync=all -c gc.auto=0 \
+    -c maintenance.auto=false -c receive.autogc=false -c receive.denyCurrentBranch=updateInstead \
+    -c receive.denyDeleteCurrent=refuse -c receive.shallowUpdate=true -c receive.updateServerInfo=false \
+    -c core.logAllRefUpdates=always -c transfer.hideRefs=refs/rescue -c transfer.hideRefs=refs/stash \
+    -c transfer.hideRefs=refs/agentvm -c transfer.hideRefs=refs/remotes receive-pack "$w"
+  code=$?
+  # Free already where this session had it: git has ended. Else another push is live, and mends.
+  if flock -n 9; then
+    mend
+    forget_unborn
+  fi
+  exit $code
+}
+
+# A workspace that this session made and nothing came into: a dry run, a failing pre-push hook.
+forget_unborn() {
+  [ "$created" = 1 ] && [ "$(ls -A "$w")" = .git ] && [ -z "$(g for-each-ref --count=1)" ] || return 0
+  cd "$root" && rm -rf "$w/.git" && rmdir "$w"
+}

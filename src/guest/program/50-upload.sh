@@ -1,0 +1,36 @@
+
+# Serving a fetch.
+
+# What git knows of the work tree: lines "XY path", NUL at each end. Nothing is hidden.
+work_tree_state() {
+  g -c core.excludesFile=/dev/null -c status.renames=false status --porcelain=v1 -z -uall \
+    --ignored="${1:-no}" --ignore-submodules=none --no-renames
+}
+
+upload() {
+  find_workspace || absent
+  w=$root/$name
+  cd "$w" || fail failed "cannot enter $w in the VM"
+  mend_if_free
+  say workspace "$name"
+  say branch "$ref"
+  say end ok
+  count_files=
+  if [ "$quiet" = 0 ]; then
+    stays_behind &
+    count_files=$!
+  fi
+  git -c core.fsmonitor=false -c uploadpack.allowFilter=false -c transfer.hideRefs=refs/rescue \
+    -c transfer.hideRefs=refs/stash -c transfer.hideRefs=refs/agentvm upload-pack "$w"
+  code=$?
+  [ -z "$count_files" ] || wait_limited "$count_files" 10
+  exit $code
+}
+
+# Says on stderr how many files are not committed: a fetch does not bring them.
+stays_behind() {
+  count=$(work_tree_state 2>/dev/null | tr -dc '\0' | wc -c)
+  [ "$count" -eq 0 ] && return
+  [ "$count" -eq 1 ] && files='1 file' || files="$count files"
+  warn "hint: $files with uncommitted changes stay in the workspace (git agent-vm connect ${ref#refs/heads/} -- git status)"
+}

@@ -1,0 +1,254 @@
+
+# Looking into workspaces, and moving them to the trash.
+
+# Says where the workspace is and how its branch lies to the host's commit $1 ("" for none). That
+# there is no workspace is no failure.
+locate() {
+  if find_workspace; then
+    w=$root/$name
+    cd "$w" || fail failed "cannot enter $w in the VM"
+    mend_if_free
+    say workspace "$name"
+    say tip "$(g rev-parse -q --verify "$ref" 2>/dev/null)"
+    if [ -n "$1" ] && g merge-base --is-ancestor "$1" "$ref" 2>/dev/null; then say contains yes; fi
+  fi
+  say end ok
+}
+
+# The ids on standard input that this repository holds, for rev-list --stdin.
+known_here() {
+  g cat-file --batch-check='%(objectname) %(objecttype)' --buffer 2>/dev/null <"$1" |
+    sed -n 's/^\([0-9a-f]*\) commit$/^\1/p'
+}
+
+# each KEY: lines to fields, at most 20000.
+each() { head -n 20000 | tr '\n' '\0' | xargs -0 -r printf "$1=%s\\0"; }
+
+# The names below $root that are workspaces, one a line.
+workspaces() {
+  for config in "$root"/*/.git/config; do
+    [ -f "$config" ] || continue
+    git config --file "$config" --get agentvm.repo >/dev/null || continue
+    found=${config%/.git/config}
+    printf '%s\n' "${found##*/}"
+  done
+}
+
+say_owner() {
+  say repo "$(git config --file "$root/$1/.git/config" --get agentvm.repo)"
+  say ref "$(git config --file "$root/$1/.git/config" --get agentvm.ref)"
+}
+
+# inspect NAME FILE: fields of one workspace; FILE has the commits that the host holds. What is
+# missing at the end was not learned.
+inspect() {
+  w=$root/$1
+  cd "$w" || { say error 'it cannot be entered'; return; }
+  trouble=$(g rev-parse --git-dir 2>&1 >/dev/null) || {
+    say error "git cannot read it: $(printf '%s\n' "$trouble" | head -n 1)"
+    return
+  }
+  say checked_out "$(g symbolic-ref -q HEAD)"
+  say head "$(g rev-parse -q --verify HEAD)"
+  say operation "$(operation .git)"
+  say stashes "$(g rev-list -g --count refs/stash -- 2>/dev/null || echo 0)"
+  [ -z "$(g rev-parse -q --verify HEAD)" ] || say last "$(g log -1 --format='%H %ct %s' HEAD --)"
+  inspect_commits "$2"
+  inspect_files "$2.state.$$"
+}
+
+inspect_commits() {
+  head=
+  g rev-parse -q --verify HEAD >/dev/null && head=HEAD
+  ref=$(git config --file .git/config --get agentvm.ref)
+  tip=$(g rev-parse -q --verify "$ref")
+  say tip "$tip"
+  known=$(known_here "$1")
+  walk=$(printf '%s\n' "$known" | g rev-list --branches $head --stdin) || return
+  say unfetched_count "$(printf '%s\n' "$walk" | grep -c .)"
+  printf '%s\n' "$walk" | grep . | each unfetched
+  [ -z "$tip" ] || printf '%s\n' "$known" | g rev-list --boundary "$tip" --stdin |
+    sed -n 's/^-//p' | head -n 200 | each boundary
+  say commits_learned yes
+}
+
+inspect_files() {
+  state=$1
+  if ! work_tree_state matching >"$state"; then
+    rm -f "$state"
+    say error 'git status fails there'
+    return
+  fi
+  hidden=$(hidden_changes .git | tr -dc '\0' | wc -c)
+  states=$(tr '\0\n' '\n?' <"$state" | cut -c1-2 | sort | uniq -c)
+  rm -f "$state"
+  say changed "$(printf '%s\n' "$states" |
+    awk -v n="$hidden" '$2 != "??" && $2 != "!!" { n += $1 } END { print n + 0 }')"
+  say untracked "$(printf '%s\n' "$states" | awk '$2 == "??" { n = $1 } END { print n + 0 }')"
+  say ignored_bytes "$(g ls-files -z -o -i --exclude-standard --directory |
+    xargs -0 -r du -sk -- 2>/dev/null | awk '{ n += $1 } END { printf "%.0f", n * 1024 }')"
+}
+
+# Of one workspace, in a process of its own: it and all that it started are ended at the limit.
+look_into() {
+  say workspace "$1"
+  say_owner "$1"
+  # shellcheck disable=SC2016 # the inner shell expands them
+  timeout -k 1 "$limit" sh -c 'eval "$(printf %s "$0" | base64 -d)"' \
+    "$0" "$nonce" "$hash" "$now" inspect "p$1" "p$ids" ||
+    say error "it takes longer than $limit s to look into it"
+}
+
+# All workspaces, four at a time, so that one that hangs does not hold up the others.
+status() {
+  area=$(mktemp -d) || fail failed 'cannot make a temporary directory in the VM'
+  ids=$area/ids
+  cat >"$ids"
+  workspaces >"$area/names"
+  running='' count=0
+  while read -r name; do
+    count=$((count + 1))
+    look_into "$name" >"$area/$count.fields" 2>/dev/null </dev/null &
+    running="$running $!"
+    [ $((count % 4)) -ne 0 ] || wait_for_all
+  done <"$area/names"
+  wait_for_all
+  rm -rf "$area"
+  say disk "$({ df -Pk "$root" || df -Pk "$HOME"; } 2>/dev/null | awk 'NR == 2 { printf "%.0f %.0f", $2 * 1024, $3 * 1024 }')"
+  say cpus "$(nproc 2>/dev/null)"
+  say memory "$(awk '$1 == "MemTotal:" { printf "%.0f", $2 * 1024 }' /proc/meminfo 2>/dev/null)"
+  say end ok
+}
+
+wait_for_all() {
+  for child in $running; do
+    wait_limited "$child" $((limit + 2))
+  done
+  running=
+  for fields in "$area"/*.fields; do
+    [ -f "$fields" ] && cat "$fields" && rm -f "$fields"
+  done
+}
+
+# wait_limited PID SECONDS: waits for a child, ends it after that time. Nothing of it stays behind.
+wait_limited() {
+  (
+    cd /
+    nap=
+    trap 'kill "$nap" 2>/dev/null; exit' TERM
+    sleep "$2" &
+    nap=$!
+    wait "$nap"
+    kill "$1" 2>/dev/null
+  ) >/dev/null 2>&1 <&- &
+  watchdog=$!
+  wait "$1"
+  result=$?
+  kill "$watchdog" 2>/dev/null
+  [ "$result" -lt 128 ]
+}
+
+# What is in this VM, by name: workspaces with their owners, other things beside them, the trash.
+list() {
+  workspaces | while read -r name; do
+    say workspace "$name"
+    say_owner "$name"
+  done
+  for other in "$root"/* "$root"/.[!.]*; do
+    name=${other##*/}
+    case $name in .trash | .lock | .new.*) continue ;; esac
+    [ -e "$other" ] || [ -L "$other" ] || continue
+    workspaces | grep -qxF -- "$name" || say other "$name"
+  done
+  for place in "$trash"/* "$trash"/.[!.]*; do
+    [ ! -e "$place" ] || say trash "${place##*/}"
+  done
+  say end ok
+}
+
+# Everything in one workspace that may exist nowhere else. The host decides. In a process of its
+# own: it and all that it started are ended at the limit.
+losses() {
+  find_workspace || absent
+  area=$(mktemp -d) || fail failed 'cannot make a temporary directory in the VM'
+  cat >"$area/ids"
+  say workspace "$name"
+  processes_in "$root/$name"
+  # shellcheck disable=SC2016 # the inner shell expands them
+  timeout -k 1 "$limit" sh -c 'eval "$(printf %s "$0" | base64 -d)"' \
+    "$0" "$nonce" "$hash" "$now" list-losses "p$name" "p$area" 2>"$area/trouble"
+  code=$?
+  trouble=$(head -n 1 "$area/trouble")
+  rm -rf "$area"
+  case $code in
+    0) say end ok ;;
+    124 | 137) fail slow "it takes longer than $limit s to look into workspace $name" ;;
+    *) fail failed "cannot look into workspace $name: $trouble" ;;
+  esac
+}
+
+# What runs in a directory: a shell, an agent, a server.
+processes_in() {
+  # shellcheck disable=SC2012 # find cannot tell where a link leads, but with GNU's own -printf
+  ls -ld /proc/[0-9]*/cwd 2>/dev/null |
+    sed -n 's|^.* /proc/\([0-9]*\)/cwd -> |\1 |p' | while read -r pid dir; do
+    case $dir in "$1" | "$1"/*) ;; *) continue ;; esac
+    words=$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | cut -c1-200)
+    # This program itself, as the parent of such a command.
+    # shellcheck disable=SC2016 # as it stands in the command line
+    case $words in 'sh -c eval "$(printf %s "$0" | base64 -d)"'*) continue ;; esac
+    say process "$pid ${words% }"
+  done
+}
+
+list_losses() { # NAME DIR: DIR has the file ids
+  area=$2
+  cd "$root/$1" || return 1
+  g rev-parse --git-dir >/dev/null || return 1
+  say operation "$(operation .git)"
+  work_tree_state matching >"$area/state" || return 1
+  xargs -0 -r printf 'entry=%s\0' <"$area/state" || return 1
+  hidden_changes .git >"$area/hidden" || return 1
+  xargs -0 -r printf 'entry=HH %s\0' <"$area/hidden" || return 1
+  nested_repositories
+  g worktree list --porcelain -z | tr '\0\n' '\n?' | sed -n '2,$s/^worktree //p' |
+    while read -r path; do
+      [ ! -d "$path" ] || say worktree "$path"
+    done
+  say stashes "$(g rev-list -g --count refs/stash -- 2>/dev/null || echo 0)"
+  known_here "$area/ids" >"$area/known"
+  head=
+  g rev-parse -q --verify HEAD >/dev/null && head=HEAD
+  # rev-list cannot name the source.
+  g -c log.showSignature=false log --no-patch --format='%H %S' --all $head --stdin \
+    <"$area/known" >"$area/commits" || return 1
+  g rev-list --reflog --stdin --not --all $head <"$area/known" >"$area/reflog" || return 1
+  say commit_count "$(cat "$area/commits" "$area/reflog" | wc -l)"
+  { cat "$area/commits" && sed 's/$/ reflog/' "$area/reflog"; } | each commit
+}
+
+# A repository inside that is committed as a mere link: its commits travel nowhere. Those that its
+# own remotes have do not count.
+nested_repositories() {
+  g ls-files -s -z | tr '\0\n' '\n?' | grep '^160000 ' | cut -f2- |
+    while read -r path; do
+      [ -e "$path/.git" ] || continue
+      count=$(cd "$path" 2>/dev/null && g rev-list --count --all --reflog HEAD --not --remotes 2>/dev/null)
+      [ "${count:-1}" = 0 ] || say entry "GL $path"
+    done
+}
+
+# Moves a workspace to the trash. The host has looked into it before.
+discard() {
+  find_workspace || absent
+  w=$root/$name
+  exec 9>"$w/.git/agentvm.lock" || fail failed "cannot write to $w in the VM"
+  flock -w 10 9 || fail failed "a push to workspace $name is going on"
+  mkdir -p "$trash" || fail failed "cannot make the trash $trash in the VM"
+  place=$name.$now
+  while [ -e "$trash/$place" ]; do place=$place+; done
+  trouble=$(mv "$w" "$trash/$place" 2>&1) ||
+    fail failed "cannot move $w to the trash $trash in the VM: $trouble"
+  say trash "$trash/$place"
+  say end ok
+}

@@ -1,0 +1,66 @@
+
+# What is asked for: as a hook, or as the end of an ssh connection.
+
+if [ "${1-}" = hook ]; then
+  verb=$2 now=${AGENTVM_NOW:-0} nonce=${AGENTVM_SESSION-}
+  shift 2
+  case $verb in
+    pre-receive) hook_pre_receive ;;
+    update) hook_update "$@" ;;
+    push-to-checkout) hook_push_to_checkout "$@" ;;
+  esac
+  exit 1
+fi
+
+unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
+nonce=$1 hash=$2 now=$3 verb=$4
+shift 4
+count=$#
+while [ "$count" -gt 0 ]; do
+  case $1 in
+    p*) word=${1#p} ;;
+    *) word=$(printf %s "${1#b}" | base64 -d && printf .) word=${word%.} ;;
+  esac
+  shift
+  set -- "$@" "$word"
+  count=$((count - 1))
+done
+
+case $verb in
+  run | inspect | list-losses) ;;
+  *)
+    printf 'agentvm/1 %s %s\n' "$nonce" "$(date +%s)"
+    # The connection may go away; what was begun is still ended in order.
+    trap : HUP INT TERM PIPE ;;
+esac
+
+# The verbs that concern one workspace begin with the four words that name it.
+case $verb in
+  receive | upload | losses | discard | find | run)
+    id=$1 ref=$2 plain=$3 hashed=$4
+    shift 4 ;;
+esac
+
+case $verb in
+  receive)
+    format=$1 user_name=$2 user_email=$3
+    receive ;;
+  upload)
+    quiet=$1
+    upload ;;
+  hello) say end ok ;;
+  find) locate "$1" ;;
+  status)
+    limit=$1
+    status ;;
+  inspect) inspect "$1" "$2" ;;
+  list) list ;;
+  losses)
+    limit=$1
+    losses ;;
+  list-losses) list_losses "$1" "$2" ;;
+  discard) discard ;;
+  run) run "$@" ;;
+  ended) ended "$1" ;;
+  *) fail failed "the guest program has no verb $verb" ;;
+esac
