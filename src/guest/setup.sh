@@ -1,4 +1,4 @@
-# The second guest program: sets the VM up, as root. Sent like guest.sh:
+# The second guest program: sets the VM up, as root. Sent like the other one:
 # NONCE HASH NOW VERB ARGS…, answers as in wire.rs. Whoever runs it sends fields all the
 # time, so that silence means a lost connection and not a slow package.
 #

@@ -9,7 +9,7 @@ use crate::guest::Call;
 use crate::guest::wire::Field;
 use crate::identity::RepoId;
 use crate::sanitize::GuestText;
-use crate::workspace::Candidates;
+use crate::workspace::{Candidates, WorkspaceName};
 
 /// The four words by which the guest program finds a workspace.
 #[derive(Debug, Clone)]
@@ -31,6 +31,12 @@ impl Target {
             plain: names.plain.map(|name| name.to_string()).unwrap_or_default(),
             hashed: names.hashed.to_string(),
         }
+    }
+
+    /// A workspace by its name, whatever its marker says.
+    #[must_use]
+    pub fn named(name: &WorkspaceName) -> Self {
+        Self { plain: name.to_string(), ..Self::all() }
     }
 
     /// No workspace: the directory that holds them all.

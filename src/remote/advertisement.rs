@@ -27,6 +27,8 @@ pub struct Ref {
 pub struct Advertisement {
     /// The refs below `refs/heads/` and `refs/tags/`, without peeled entries.
     pub refs: Vec<Ref>,
+    /// The refs below `refs/remotes/host/`, which earlier pushes wrote.
+    pub host_refs: Vec<Ref>,
     /// The bytes as they came, the flush packet included.
     pub raw: Vec<u8>,
     /// How many refs have names that cannot be shown or stored safely. They are left out.
@@ -67,6 +69,12 @@ impl Advertisement {
         self.refs.iter().find(|listed| listed.name == name).map(|listed| &listed.id)
     }
 
+    /// What a ref below `refs/remotes/host/` points to.
+    #[must_use]
+    pub fn host_tip(&self, name: &str) -> Option<&ObjectId> {
+        self.host_refs.iter().find(|listed| listed.name == name).map(|listed| &listed.id)
+    }
+
     /// The names of all branches, without `refs/heads/`.
     pub fn branches(&self) -> impl Iterator<Item = &str> {
         self.refs.iter().filter_map(|listed| listed.name.strip_prefix("refs/heads/"))
@@ -99,6 +107,10 @@ impl Advertisement {
             return Ok(());
         };
         let id = ObjectId::new(id).ok_or(WireError::Nonsense("an object id is malformed"))?;
+        if name.starts_with("refs/remotes/host/") {
+            self.host_refs.push(Ref { id, name: name.to_owned() });
+            return Ok(());
+        }
         let ours = name.starts_with("refs/heads/") || name.starts_with("refs/tags/");
         if !ours || name.ends_with("^{}") {
             return Ok(());

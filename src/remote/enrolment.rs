@@ -38,6 +38,8 @@ pub fn redirect(
         return Ok(None);
     }
     let plus = if specs[0].starts_with('+') { "+" } else { "" };
+    // For the hints: names that can be pasted.
+    let (b, s) = (branch.in_shell(), sent.in_shell());
     let full = branch.full_ref();
     let asked = sent.full_ref();
     if repo.branch_tip(branch)?.is_some() {
@@ -46,7 +48,7 @@ pub fn redirect(
             spec: format!("{plus}{full}:{full}"),
             sent: full,
             hint: format!(
-                "agentvm::{branch} sends {branch}, whatever is checked out; to send {sent} there: git push agentvm::{branch} {sent}:{sent}"
+                "agentvm::{branch} sends {branch}, whatever is checked out; to send {sent} there: git push agentvm::{b} {s}:{s}"
             ),
         }));
     }
@@ -56,16 +58,16 @@ pub fn redirect(
             asked,
             sent: full,
             hint: format!(
-                "there is no local branch {branch}: the workspace's {branch} begins at {sent}; git agent-vm fetch {branch} makes the local one"
+                "there is no local branch {branch}: the workspace's {branch} begins at {sent}; git agent-vm fetch {b} makes the local one"
             ),
         }));
     }
     Err(Error::failed(format!(
         "agentvm::{branch} is the workspace of {branch}, there is no local branch {branch}, and {sent} is checked out"
     ))
-    .hint(format!("git push agentvm::{branch} {sent}:{branch} sends {sent} as {branch}"))
-    .hint(format!("git push agentvm::{sent} {sent} sends {sent} to a workspace of its own"))
-    .hint(format!("git agent-vm fetch {branch} brings {branch} here"))
+    .hint(format!("git push agentvm::{b} {s}:{b} sends {sent} as {branch}"))
+    .hint(format!("git push agentvm::{s} {s} sends {sent} to a workspace of its own"))
+    .hint(format!("git agent-vm fetch {b} brings {branch} here"))
     .into())
 }
 

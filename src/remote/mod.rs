@@ -12,6 +12,7 @@ use crate::ui;
 
 pub mod advertisement;
 pub mod answers;
+pub mod companions;
 pub mod enrolment;
 pub mod fetch;
 pub mod keep;
@@ -30,6 +31,14 @@ pub fn main() -> ExitCode {
     match words.as_slice() {
         [Some("--version" | "-V")] => {
             ui::data(&format!("git-remote-agentvm {}\n", env!("CARGO_PKG_VERSION")));
+            ExitCode::SUCCESS
+        }
+        [Some("--help" | "-h")] => {
+            ui::data(concat!(
+                "git-remote-agentvm is run by git, for addresses that begin with agentvm::, as in\n",
+                "    git push agentvm::BRANCH\n",
+                "See git help git-remote-agentvm, and git agent-vm --help.\n"
+            ));
             ExitCode::SUCCESS
         }
         // git adds the address that we gave it, which says nothing new.

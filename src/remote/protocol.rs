@@ -11,32 +11,18 @@ use crate::branch::BranchName;
 use crate::config::Config;
 use crate::error::Error;
 use crate::git::{ObjectId, Repo};
-use crate::guest::Call;
+use crate::guest::workspaces::Target;
 use crate::identity;
 use crate::remote::advertisement::Advertisement;
 use crate::remote::options::{Options, Verbosity};
 use crate::remote::session::Session;
 use crate::remote::url::Address;
-use crate::remote::{fetch, push};
+use crate::remote::{fetch, keep, push};
 use crate::ui;
 use crate::vm::Need;
-use crate::workspace::Candidates;
 
 /// A line of git's is never longer than this, in bytes.
 const LINE_CAP: u64 = 1 << 20;
-
-/// The words by which the guest program finds a workspace.
-#[derive(Debug, Clone, Default)]
-pub struct Target {
-    /// The repository's id; empty to find the workspace by `plain` alone.
-    pub id: String,
-    /// `refs/heads/B`.
-    pub full_ref: String,
-    /// The plain name, or empty where there is none.
-    pub plain: String,
-    /// The name with the hash.
-    pub hashed: String,
-}
 
 /// One run of the helper.
 #[derive(Debug)]
@@ -167,7 +153,7 @@ impl Helper {
     fn keep_what_is_here(&self, session: &Session) -> anyhow::Result<()> {
         match (&self.repo, session.advertisement.tip(&session.branch.full_ref())) {
             (Some(repo), Some(tip)) if !self.options.cloning => {
-                super::keep::if_present(repo, &self.config, session, tip)
+                keep::if_present(repo, &self.config, session, tip)
             }
             _ => Ok(()),
         }
@@ -193,11 +179,7 @@ impl Helper {
         let need = if ui::has_terminal() { Need::Start } else { Need::StartUnlessStopped };
         let quiet = self.options.verbosity == Verbosity::Quiet;
         let (config, target) = self.target()?;
-        let call = super::session::name_call(Call::new("upload"), &target).arg(if quiet {
-            "1"
-        } else {
-            "0"
-        });
+        let call = target.call("upload").arg(if quiet { "1" } else { "0" });
         let (guest, session) = access::open(&config, need, &call)?;
         Session::begin(&guest, session).map_err(|error| self.explain_absent(error))
     }
@@ -208,10 +190,7 @@ impl Helper {
         let new_id = self.config.id.is_none();
         let outcome = self.receiving_target().and_then(|(config, target)| {
             let (name, email) = push::identity_for(&self.config);
-            let call = super::session::name_call(Call::new("receive"), &target)
-                .arg(format)
-                .arg(name)
-                .arg(email);
+            let call = target.call("receive").arg(format).arg(name).arg(email);
             let (guest, session) = access::open(&config, need, &call)?;
             Session::begin(&guest, session)
         });
@@ -229,7 +208,7 @@ impl Helper {
             Address::Branch(branch) => {
                 let repo = self.repo()?;
                 let id = identity::ensure(repo, self.config.id.as_deref())?;
-                Ok((self.config.clone(), target(repo, &id, branch)))
+                Ok((self.config.clone(), Target::branch(&repo.base_name(), &id, branch)))
             }
             Address::Workspace(..) => self.target(),
         }
@@ -244,13 +223,12 @@ impl Helper {
                 }
                 let id = identity::known(repo, self.config.id.as_deref())?
                     .ok_or_else(|| no_workspace(branch))?;
-                Ok((self.config.clone(), target(repo, &id, branch)))
+                Ok((self.config.clone(), Target::branch(&repo.base_name(), &id, branch)))
             }
             Address::Workspace(vm, workspace) => {
                 let mut config = self.config.clone();
                 config.vm = vm.clone();
-                let plain = workspace.as_str().to_owned();
-                Ok((config, Target { plain, ..Target::default() }))
+                Ok((config, Target::named(workspace)))
             }
         }
     }
@@ -293,23 +271,11 @@ impl Helper {
     }
 }
 
-/// The names of the workspace of a branch.
-#[must_use]
-pub fn target(repo: &Repo, id: &identity::RepoId, branch: &BranchName) -> Target {
-    let names = Candidates::new(&repo.base_name(), id, branch);
-    Target {
-        id: id.as_str().to_owned(),
-        full_ref: branch.full_ref(),
-        plain: names.plain.map(|name| name.as_str().to_owned()).unwrap_or_default(),
-        hashed: names.hashed.as_str().to_owned(),
-    }
-}
-
 /// There is nothing to fetch.
 #[must_use]
 pub fn no_workspace(branch: &BranchName) -> Error {
     Error::not_found(format!("there is no workspace of branch '{branch}' of this repository"))
-        .hint(format!("git agent-vm push {branch} makes it"))
+        .hint(format!("git push agentvm::{} makes it", branch.in_shell()))
 }
 
 fn clone_by_branch(branch: &BranchName, config: &Config) -> Error {

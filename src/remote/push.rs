@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::git::{ObjectId, Repo};
 use crate::process::Cmd;
 use crate::remote::answers::{self, Answer};
+use crate::remote::companions;
 use crate::remote::enrolment::{self, Redirect};
 use crate::remote::fetch::allow_local_transport;
 use crate::remote::options::{Options, Verbosity};
@@ -52,7 +53,16 @@ pub fn run(helper: &Helper, mut session: Session, specs: &[&str]) -> anyhow::Res
     let old_tips: Vec<Option<ObjectId>> =
         specs.iter().map(|spec| session.advertisement.tip(destination(spec)).cloned()).collect();
     if !sent.is_empty() {
-        report.extend(send(repo, &helper.options, &mut session, &sent)?);
+        let companions = match helper.options {
+            // They must neither fail the others nor make a dry run long.
+            Options { atomic: true, .. } | Options { dry_run: true, .. } => Vec::new(),
+            _ => companions::specs(repo, &session.advertisement)?,
+        };
+        let all: Vec<&str> =
+            sent.iter().copied().chain(companions.iter().map(String::as_str)).collect();
+        let mut answers = send(repo, &helper.options, &mut session, &all)?;
+        answers.retain(|name, _| sent.iter().any(|spec| destination(spec) == name));
+        report.extend(answers);
     }
     let created = session.created;
     let branch = session.branch.clone();
@@ -106,9 +116,7 @@ fn send(
         session.run(command(repo, options), "--receive-pack", &input, REPORT_LIMIT, |line| {
             Some(line.to_owned())
         })?;
-    let mut report = answers::parse_status(&stdout);
-    // send-pack also speaks of refs that are there and were not sent.
-    report.retain(|name, _| specs.iter().any(|spec| destination(spec) == name));
+    let report = answers::parse_status(&stdout);
     if stopped == Some(Stopped::Silence) {
         ui::error(&format!("the {} went silent during the push", session.describe()));
     } else if report.is_empty() && !exit.success() {
@@ -186,7 +194,10 @@ fn afterwards(
         ui::warning(&format!("{error:#}"));
     }
     if created {
-        ui::hint(&format!("git agent-vm connect {branch} opens a shell in the new workspace"));
+        ui::hint(&format!(
+            "git agent-vm connect {} opens a shell in the new workspace",
+            branch.in_shell()
+        ));
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::branch::BranchName;
 use crate::error::Error;
 use crate::guest::wire::Field;
-use crate::guest::{self, Call, messages};
+use crate::guest::{self, messages};
 use crate::process::{Cmd, Exit, Running};
 use crate::remote::advertisement::Advertisement;
 use crate::remote::relay::{Limits, Offer, Stopped};
@@ -158,10 +158,4 @@ impl Session {
     pub fn describe(&self) -> &str {
         &self.describe
     }
-}
-
-/// The words that name a workspace in a call of the guest program.
-#[must_use]
-pub fn name_call(call: Call, names: &crate::remote::protocol::Target) -> Call {
-    call.arg(&names.id).arg(&names.full_ref).arg(&names.plain).arg(&names.hashed)
 }

@@ -161,7 +161,7 @@ receive() {
     -c maintenance.auto=false -c receive.autogc=false -c receive.denyCurrentBranch=updateInstead \
     -c receive.denyDeleteCurrent=refuse -c receive.shallowUpdate=true -c receive.updateServerInfo=false \
     -c core.logAllRefUpdates=always -c transfer.hideRefs=refs/rescue -c transfer.hideRefs=refs/stash \
-    -c transfer.hideRefs=refs/agentvm -c transfer.hideRefs=refs/remotes receive-pack "$w"
+    -c transfer.hideRefs=refs/agentvm receive-pack "$w"
   code=$?
   # Free already where this session had it: git has ended. Else another push is live, and mends.
   if flock -n 9; then

@@ -1,0 +1,48 @@
+//! What goes along with every push: the host's default branch, as `refs/remotes/host/NAME`, and the
+//! tags on its history, so that `git diff host/main...` and `git describe` work in the workspace.
+
+use crate::git::Repo;
+use crate::remote::advertisement::Advertisement;
+
+/// The most tags that go along.
+const TAGS: &str = "--count=1000";
+
+/// The refspecs of what the workspace does not have yet.
+pub fn specs(repo: &Repo, there: &Advertisement) -> anyhow::Result<Vec<String>> {
+    let Some((name, commit)) = default_branch(repo)? else { return Ok(Vec::new()) };
+    let mut specs = Vec::new();
+    let remote = format!("refs/remotes/host/{name}");
+    if there.host_tip(&remote).is_none_or(|tip| tip.as_str() != commit) {
+        specs.push(format!("+{commit}:{remote}"));
+    }
+    let merged = format!("--merged={commit}");
+    let tags = repo.run(&["for-each-ref", TAGS, &merged, "--format=%(refname)", "refs/tags"])?;
+    // A tag of the same name there is the agent's business.
+    let missing = tags.lines().filter(|tag| there.tip(tag).is_none());
+    specs.extend(missing.map(|tag| format!("{tag}:{tag}")));
+    Ok(specs)
+}
+
+/// The default branch's name and commit: what `origin/HEAD` names, else `main` or `master`.
+fn default_branch(repo: &Repo) -> anyhow::Result<Option<(String, String)>> {
+    let listed = repo.run(&[
+        "for-each-ref",
+        "--format=%(refname) %(objectname) %(symref)",
+        "refs/remotes/origin/HEAD",
+        "refs/heads/main",
+        "refs/heads/master",
+    ])?;
+    let mut found = None;
+    for line in listed.lines() {
+        let mut words = line.splitn(3, ' ');
+        let (Some(name), Some(commit)) = (words.next(), words.next()) else { continue };
+        let symref = words.next().unwrap_or_default();
+        if let Some(branch) = symref.strip_prefix("refs/remotes/origin/") {
+            return Ok(Some((branch.to_owned(), commit.to_owned())));
+        }
+        if let Some(branch) = name.strip_prefix("refs/heads/").filter(|_| found.is_none()) {
+            found = Some((branch.to_owned(), commit.to_owned()));
+        }
+    }
+    Ok(found)
+}
