@@ -11,6 +11,7 @@ mod connect;
 mod enrolment;
 mod fetch;
 mod hostile;
+mod limactl;
 mod mend;
 mod objects;
 mod push;

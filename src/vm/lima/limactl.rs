@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use serde::Deserialize;
 
 use crate::error::Error;
+use crate::guest::time_limit;
 use crate::process::{Cmd, Output, ProcessError};
 use crate::sanitize;
 
@@ -122,7 +123,7 @@ impl Limactl {
     /// Runs a command made by [`Limactl::command`] to its end.
     #[allow(clippy::unused_self)]
     pub(crate) fn finish(&self, cmd: Cmd, limit: Duration) -> anyhow::Result<Output> {
-        cmd.time_limit(limit).output().map_err(explain)
+        cmd.time_limit(time_limit(limit)).output().map_err(explain)
     }
 
     /// Runs it, and makes an exit code other than 0 an error: "cannot WHAT: …".
