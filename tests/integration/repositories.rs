@@ -304,3 +304,80 @@ fn tag_of_the_branchs_name_does_not_confuse_anything() {
     lab.agent_vm("push feature").succeeds();
     assert_eq!(workspace.refs("refs/tags/feature"), "");
 }
+
+#[test]
+fn remotes_of_other_helpers_do_not_get_in_the_way() {
+    // GitoxideLabs/gitoxide#2076
+    let lab = Lab::new();
+    lab.git("remote add vm agentvm::").succeeds();
+    lab.git("remote add x hg::y").succeeds();
+    lab.git("config branch.feature.remote vm").succeeds();
+    let workspace = lab.pushed_feature();
+    let agents = workspace.commit("agent.txt", "agent\n");
+    lab.agent_vm("status").succeeds().stdout_has("app-feature");
+    lab.agent_vm("fetch feature").succeeds();
+    assert_eq!(lab.app().tip("feature"), agents);
+    lab.agent_vm("push feature").succeeds();
+}
+
+#[test]
+fn transports_that_the_user_forbids_do_not_break_ours() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.commit("agent.txt", "agent\n");
+    lab.git_config("protocol.allow", "never");
+    lab.git_config("protocol.agentvm.allow", "always");
+    lab.git("fetch agentvm::feature").succeeds();
+    lab.git("push agentvm::feature main").succeeds();
+    let tip = workspace.commit("more.txt", "more\n");
+    lab.git("fetch agentvm::feature").env("GIT_ALLOW_PROTOCOL", "agentvm").succeeds();
+    assert_eq!(lab.app().tip("FETCH_HEAD"), tip);
+    lab.git("fetch agentvm::feature").env("GIT_ALLOW_PROTOCOL", "https").fails(128);
+}
+
+#[test]
+fn repository_named_by_variables_is_the_one_that_is_meant() {
+    let lab = Lab::new();
+    let git_dir = lab.app().path().join(".git");
+    let run = |words: &str| lab.host("git", words).in_dir(lab.path()).env("GIT_DIR", &git_dir);
+    run("push agentvm::feature").succeeds();
+    let agents = lab.workspace("app-feature").commit("agent.txt", "agent\n");
+    run("fetch agentvm::feature feature:feature").succeeds();
+    assert_eq!(lab.app().tip("feature"), agents);
+    run("agent-vm push feature").succeeds();
+    assert_eq!(lab.workspaces(), ["app-feature"]);
+}
+
+#[test]
+fn repository_reached_by_a_link_is_the_same_one() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    std::os::unix::fs::symlink("app", lab.home().join("link")).unwrap();
+    let tip = lab.app().commit_on("feature", "more.txt", "more\n");
+    lab.repo("link").git("push agentvm::feature").succeeds();
+    assert_eq!(workspace.tip("HEAD"), tip);
+    assert_eq!(lab.workspaces(), ["app-feature"]);
+}
+
+#[test]
+fn long_home_directory_does_not_make_sockets_too_long() {
+    // psviderski/uncloud#372
+    let lab = Lab::with_home(&format!("{}/{}", "ñ".repeat(40), "b".repeat(90)));
+    lab.make_app().enrol("feature");
+    let workspace = lab.pushed_feature();
+    let agents = workspace.commit("agent.txt", "agent\n");
+    lab.git("fetch agentvm::feature").succeeds().stderr_lacks("too long");
+    assert_eq!(lab.app().tip("FETCH_HEAD"), agents);
+    lab.agent_vm("status").succeeds().stderr_lacks("too long");
+}
+
+#[test]
+fn damaged_id_of_a_repository_is_named() {
+    let lab = Lab::new();
+    lab.pushed_feature();
+    lab.git("config agentvm.id ../../x").succeeds();
+    for command in ["push agentvm::feature", "fetch agentvm::feature"] {
+        lab.git(command).fails(128).stderr_has("agentvm.id").stderr_has("git config --unset");
+    }
+    assert_eq!(lab.workspaces(), ["app-feature"]);
+}
