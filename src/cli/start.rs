@@ -32,15 +32,27 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if config.provider == ProviderKind::Lima {
         bring_up(provider.as_ref(), asked)?;
     } else {
-        provider.start()?;
+        if asked != Resources::default() {
+            // Says that the host is run by others.
+            provider.resize(asked)?;
+        }
+        ui::note(&format!(
+            "the {} is run by others: there is nothing to start",
+            provider.describe()
+        ));
+        return offer(repo.as_ref(), &config);
     }
     let endpoint = vm::endpoint(provider.as_ref())?;
     if config.provider == ProviderKind::Lima {
         plan.apply(&config, &endpoint, &provider.describe())?;
     }
     say_what_runs(provider.as_ref())?;
-    if let Some(repo) = &repo {
-        offer_branch(repo, &config)?;
+    offer(repo.as_ref(), &config)
+}
+
+fn offer(repo: Option<&Repo>, config: &Config) -> anyhow::Result<ExitCode> {
+    if let Some(repo) = repo {
+        offer_branch(repo, config)?;
     } else {
         ui::hint("in a repository: git push agentvm::BRANCH");
     }
@@ -79,7 +91,7 @@ fn offer_branch(repo: &Repo, config: &Config) -> anyhow::Result<()> {
     if config.enrolment(&branch).is_none() {
         repo.enrol(&branch)?;
     }
-    ui::hint(&format!("git push agentvm::{branch} sends this branch to the VM"));
-    ui::hint(&format!("git agent-vm connect {branch} opens a shell there"));
+    ui::hint(&format!("git push agentvm::{} sends this branch to the VM", branch.in_shell()));
+    ui::hint(&format!("git agent-vm connect {} opens a shell there", branch.in_shell()));
     Ok(())
 }

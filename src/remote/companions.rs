@@ -1,6 +1,7 @@
 //! What goes along with every push: the host's default branch, as `refs/remotes/host/NAME`, and the
 //! tags on its history, so that `git diff host/main...` and `git describe` work in the workspace.
 
+use crate::branch::BranchName;
 use crate::git::Repo;
 use crate::remote::advertisement::Advertisement;
 
@@ -8,7 +9,11 @@ use crate::remote::advertisement::Advertisement;
 const TAGS: &str = "--count=1000";
 
 /// The refspecs of what the workspace does not have yet.
-pub fn specs(repo: &Repo, there: &Advertisement) -> anyhow::Result<Vec<String>> {
+pub fn specs(
+    repo: &Repo,
+    there: &Advertisement,
+    branch: &BranchName,
+) -> anyhow::Result<Vec<String>> {
     let Some((name, commit)) = default_branch(repo)? else { return Ok(Vec::new()) };
     let mut specs = Vec::new();
     let remote = format!("refs/remotes/host/{name}");
@@ -17,8 +22,10 @@ pub fn specs(repo: &Repo, there: &Advertisement) -> anyhow::Result<Vec<String>> 
     }
     let merged = format!("--merged={commit}");
     let tags = repo.run(&["for-each-ref", TAGS, &merged, "--format=%(refname)", "refs/tags"])?;
-    // A tag of the same name there is the agent's business.
-    let missing = tags.lines().filter(|tag| there.tip(tag).is_none());
+    // A tag of the same name there is the agent's business; one with the branch's own name would
+    // make it ambiguous.
+    let own = format!("refs/tags/{branch}");
+    let missing = tags.lines().filter(|tag| *tag != own && there.tip(tag).is_none());
     specs.extend(missing.map(|tag| format!("{tag}:{tag}")));
     Ok(specs)
 }

@@ -275,7 +275,7 @@ impl Helper {
 #[must_use]
 pub fn no_workspace(branch: &BranchName) -> Error {
     Error::not_found(format!("there is no workspace of branch '{branch}' of this repository"))
-        .hint(format!("git push agentvm::{} makes it", branch.in_shell()))
+        .hint(format!("git agent-vm push {} makes it", branch.in_shell()))
 }
 
 fn clone_by_branch(branch: &BranchName, config: &Config) -> Error {

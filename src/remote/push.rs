@@ -56,7 +56,7 @@ pub fn run(helper: &Helper, mut session: Session, specs: &[&str]) -> anyhow::Res
         let companions = match helper.options {
             // They must neither fail the others nor make a dry run long.
             Options { atomic: true, .. } | Options { dry_run: true, .. } => Vec::new(),
-            _ => companions::specs(repo, &session.advertisement)?,
+            _ => companions::specs(repo, &session.advertisement, &session.branch)?,
         };
         let all: Vec<&str> =
             sent.iter().copied().chain(companions.iter().map(String::as_str)).collect();

@@ -221,6 +221,8 @@ fn missing_ssh_program_is_exit_code_5() {
 fn missing_limactl_is_exit_code_5() {
     let lab = Lab::host_only("home");
     lab.make_app().enrol("feature");
+    // Without an id there is no workspace, wherever one might look.
+    lab.git(["config", "agentvm.id", &"a".repeat(32)]).succeeds();
     let tools = lab.path().join("tools");
     fs_err::create_dir(&tools).unwrap();
     for program in ["git", "sh", "setsid", "env", "ssh"] {

@@ -62,7 +62,6 @@ impl Lima {
 
     fn launch(&self, instance: &Instance) -> anyhow::Result<()> {
         self.limactl.check_version()?;
-        super::check::warn_of_ignored(self.limactl.home());
         let held = processes::holding(&instance.dir);
         if !held.is_empty() {
             // Lima has lost sight of it; QEMU would refuse the disk.

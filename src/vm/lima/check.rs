@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::ui;
 
 /// The files that Lima merges into every VM, last one first.
 const OVERRIDES: [&str; 3] = ["_config/override.yaml", "_config/default.yaml", "_config/base.yaml"];
@@ -24,8 +23,17 @@ pub(crate) fn effective(
     lima_home: &Path,
     instance_yaml: &Path,
 ) -> Result<(), Error> {
-    let Some(violation) = first_violation(config) else { return Ok(()) };
-    let file = culprit(violation.key, lima_home, instance_yaml);
+    let (violation, file) = match (first_violation(config), mounting_override(lima_home)) {
+        (Some(violation), _) => {
+            let file = culprit(violation.key, lima_home, instance_yaml);
+            (violation, file)
+        }
+        (None, Some(file)) => {
+            let what = "an override asks for mounts of this machine";
+            (Violation { what, key: "mounts" }, file)
+        }
+        (None, None) => return Ok(()),
+    };
     Err(Error::failed(format!("refusing the VM: {} (set in {})", violation.what, file.display()))
         .hint(format!("take '{}' out of {}", violation.key, file.display()))
         .hint("or give git-agent-vm a Lima of its own: export LIMA_HOME=~/.agent-vm-lima"))
@@ -36,20 +44,14 @@ pub(crate) fn override_files(lima_home: &Path) -> Vec<PathBuf> {
     OVERRIDES.iter().map(|name| lima_home.join(name)).filter(|path| path.exists()).collect()
 }
 
-/// Says which mounts of an override file the VM does not get, since it is plain: whoever wrote them
-/// would look for them.
-pub(crate) fn warn_of_ignored(lima_home: &Path) {
-    for path in override_files(lima_home) {
-        let Ok(text) = std::fs::read_to_string(&path) else { continue };
-        let has_mounts = serde_yaml::from_str::<serde_yaml::Value>(&text)
-            .is_ok_and(|yaml| yaml["mounts"].as_sequence().is_some_and(|list| !list.is_empty()));
-        if has_mounts {
-            ui::warning(&format!(
-                "the mounts in {} are left out: the VM gets nothing of this machine",
-                path.display()
-            ));
-        }
-    }
+/// An override file that adds mounts. Lima drops them as long as the VM is plain; a VM for code that
+/// nobody trusts must not depend on what Lima drops.
+fn mounting_override(lima_home: &Path) -> Option<PathBuf> {
+    override_files(lima_home).into_iter().find(|path| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        serde_yaml::from_str::<serde_yaml::Value>(&text)
+            .is_ok_and(|yaml| yaml["mounts"].as_sequence().is_some_and(|list| !list.is_empty()))
+    })
 }
 
 fn first_violation(config: &Value) -> Option<Violation> {
@@ -128,6 +130,19 @@ mod tests {
             *config.pointer_mut(pointer).unwrap() = value;
             assert_eq!(first_violation(&config).map(|found| found.key), Some(key), "{pointer}");
         }
+    }
+
+    #[test]
+    fn an_override_that_asks_for_mounts_is_refused_though_lima_drops_them() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("_config")).unwrap();
+        let file = home.path().join("_config/override.yaml");
+        let check = || effective(&good(), home.path(), Path::new("lima.yaml"));
+        std::fs::write(&file, "mounts: []\n").unwrap();
+        check().unwrap();
+        std::fs::write(&file, "mounts: [{location: '~', writable: true}]\n").unwrap();
+        let error = check().unwrap_err().to_string();
+        assert!(error.contains("mounts") && error.contains("override.yaml"), "{error}");
     }
 
     #[test]
