@@ -153,15 +153,6 @@ fn lifecycle_verbs_say_what_they_cannot_do_with_a_host_of_others() {
 }
 
 #[test]
-fn start_enrols_the_current_branch() {
-    let lab = Lab::with_home("home");
-    lab.make_app();
-    lab.git("checkout -q feature").succeeds();
-    lab.agent_vm("start").run();
-    lab.git("config --get remote.agentvm::feature.push").succeeds();
-}
-
-#[test]
 fn quiet_verbs_say_nothing_when_all_is_well() {
     let lab = Lab::new();
     let workspace = lab.pushed_feature();

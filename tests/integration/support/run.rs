@@ -86,11 +86,6 @@ impl Run {
         self
     }
 
-    pub(crate) fn without_env(mut self, name: &str) -> Self {
-        self.env.retain(|(known, _)| known != name);
-        self
-    }
-
     pub(crate) fn in_dir(mut self, dir: impl AsRef<Path>) -> Self {
         dir.as_ref().clone_into(&mut self.dir);
         self
