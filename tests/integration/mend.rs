@@ -156,3 +156,15 @@ fn agent_that_went_on_by_itself_is_left_alone() {
     assert_eq!(workspace.tip("refs/heads/feature"), cut.old);
     workspace.sh("! [ -e .git/agentvm-journal ]").succeeds();
 }
+
+#[test]
+fn lock_from_before_the_machine_went_down_stops_nobody() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    lab.app().commit_on("feature", "host.txt", "host\n");
+    workspace
+        .sh("for lock in index HEAD refs/heads/feature packed-refs; do touch -d 2001-01-01 .git/$lock.lock; done")
+        .succeeds();
+    lab.git("push agentvm::feature").succeeds();
+    assert_whole_at(&workspace, &lab.app().tip("feature"));
+}

@@ -101,10 +101,23 @@ undo_files() {
   rm -f "$list" "$list.old" "$list.new" "$index"
 }
 
+# Takes away what a session or a machine that went down has left: our own copies of the index, and
+# locks of git that are older than this boot, so that whoever made them is gone.
+clear_leftovers() {
+  rm -f "$w"/.git/agentvm-index* "$w"/.git/agentvm-flags* "$w"/.git/agentvm-paths*
+  booted=$(sed -n 's/^btime //p' /proc/stat 2>/dev/null)
+  [ -n "$booted" ] || return 0
+  find "$w/.git" -name objects -prune -o -name '*.lock' ! -name agentvm.lock -print | while read -r lock; do
+    age=$(stat -c %Y "$lock" 2>/dev/null) || continue
+    [ "$age" -ge "$booted" ] || git_is_running || rm -f -- "$lock"
+  done
+}
+
 # Mends under the lock if nobody has it.
 mend_if_free() {
   exec 9>"$w/.git/agentvm.lock" || fail failed "cannot write to $w in the VM"
   if flock -n 9; then
+    clear_leftovers
     mend || warn 'warning: a push that was cut off cannot be mended while git is at work in the workspace'
     flock -u 9
   fi

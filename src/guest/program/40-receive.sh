@@ -56,11 +56,16 @@ refuse_dirty() {
     age=$(($(date +%s) - $(stat -c %Y "$1/$lock.lock" 2>/dev/null || date +%s)))
     refuse_push "the lock .git/$lock.lock is there since $age s: a git command is at work in the workspace, or was killed; if none runs, remove it there"
   done
-  g update-index -q --refresh >/dev/null 2>&1
+  # A copy of the index is brought up to date, not the index: whoever is killed meanwhile leaves no
+  # lock behind, and the agent's own git is not disturbed.
+  copy=$1/agentvm-index.$$
+  [ ! -e "$1/index" ] || cp "$1/index" "$copy" || exit 1
+  GIT_INDEX_FILE=$copy g update-index -q --refresh >/dev/null 2>&1
   base=$(g rev-parse -q --verify HEAD 2>/dev/null) || base=$(tree_of "$zeros")
-  dirty=$({ g diff-index -z --name-only --ignore-submodules=dirty "$base" --
-    g diff-index -z --name-only --cached --ignore-submodules=dirty "$base" --
+  dirty=$({ GIT_INDEX_FILE=$copy g diff-index -z --name-only --ignore-submodules=dirty "$base" --
+    GIT_INDEX_FILE=$copy g diff-index -z --name-only --cached --ignore-submodules=dirty "$base" --
     hidden_changes "$1"; } | tr '\0\n' '\n?' | sort -u)
+  rm -f "$copy"
   [ -z "$dirty" ] && return
   warn 'error: the workspace has changes that are not committed:'
   printf '%s\n' "$dirty" | sed -n '1,10s/^/error:   /p' >&2
