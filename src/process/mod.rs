@@ -5,16 +5,24 @@
 //! where `GIT_AGENT_VM_TRACE` asks for it. What is run, and what its output means, is the
 //! caller's business.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+
+mod exit;
+mod running;
+mod trace;
+
+pub use exit::Exit;
+use running::DataLimit;
+pub use running::Running;
 
 /// Variables that tie a process to one repository (`git rev-parse --local-env-vars`), and those
 /// that would change how git talks to a remote behind our back.
@@ -57,50 +65,6 @@ pub enum ProcessError {
     /// It printed more than the cap in bytes, and was ended.
     #[error("'{0}' printed more than {1} bytes")]
     TooMuchOutput(String, usize),
-}
-
-/// How a child ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// It exited with this code, 0 to 255.
-    Code(u8),
-    /// It was ended by this signal.
-    Signal(i32),
-}
-
-impl Exit {
-    /// Whether it exited with 0.
-    #[must_use]
-    pub fn success(self) -> bool {
-        self == Exit::Code(0)
-    }
-
-    /// The code that a shell would report: its own, or 128 and the signal's number.
-    #[must_use]
-    pub fn shell_code(self) -> u8 {
-        match self {
-            Exit::Code(code) => code,
-            Exit::Signal(signal) => 128_u8.saturating_add(u8::try_from(signal).unwrap_or(127)),
-        }
-    }
-}
-
-impl From<ExitStatus> for Exit {
-    fn from(status: ExitStatus) -> Self {
-        match (status.code(), status.signal()) {
-            (Some(code), _) => Exit::Code(u8::try_from(code).unwrap_or(u8::MAX)),
-            (None, signal) => Exit::Signal(signal.unwrap_or(0)),
-        }
-    }
-}
-
-impl std::fmt::Display for Exit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Exit::Code(code) => write!(f, "exit code {code}"),
-            Exit::Signal(signal) => write!(f, "signal {signal}"),
-        }
-    }
 }
 
 /// What a finished child left.
@@ -330,113 +294,6 @@ impl Cmd {
     }
 }
 
-/// Our own soft limit, lowered for as long as a child is started, which inherits it.
-struct DataLimit(rustix::process::Rlimit);
-
-impl DataLimit {
-    fn lower(bytes: u64) -> Self {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let old = getrlimit(Resource::Data);
-        let current = old.current.map_or(bytes, |current| current.min(bytes));
-        // Lowering a soft limit is always allowed.
-        setrlimit(Resource::Data, Rlimit { current: Some(current), maximum: old.maximum }).ok();
-        Self(old)
-    }
-}
-
-impl Drop for DataLimit {
-    fn drop(&mut self) {
-        rustix::process::setrlimit(rustix::process::Resource::Data, self.0).ok();
-    }
-}
-
-/// A child that runs. Dropping it ends and reaps it, unless it was let go.
-#[derive(Debug)]
-pub struct Running {
-    child: Child,
-    name: String,
-    let_go: bool,
-}
-
-impl Running {
-    fn start(command: &mut Command, name: &str) -> Result<Self, ProcessError> {
-        trace(command);
-        let child = command.spawn().map_err(|error| {
-            if error.kind() == io::ErrorKind::NotFound {
-                ProcessError::NotFound(name.to_owned())
-            } else {
-                ProcessError::Io(name.to_owned(), error)
-            }
-        })?;
-        Ok(Self { child, name: name.to_owned(), let_go: false })
-    }
-
-    /// Its standard input, once.
-    pub fn stdin(&mut self) -> Option<ChildStdin> {
-        self.child.stdin.take()
-    }
-
-    /// Its standard output, once.
-    pub fn stdout(&mut self) -> Option<ChildStdout> {
-        self.child.stdout.take()
-    }
-
-    /// Its standard error, once.
-    pub fn stderr(&mut self) -> Option<ChildStderr> {
-        self.child.stderr.take()
-    }
-
-    /// Its process id.
-    #[must_use]
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Waits for its end, however long that takes.
-    pub fn wait(&mut self) -> Result<Exit, ProcessError> {
-        let status =
-            self.child.wait().map_err(|error| ProcessError::Io(self.name.clone(), error))?;
-        Ok(status.into())
-    }
-
-    /// Waits for its end, at most this long (`None`: for ever). `None` if it still runs.
-    pub fn wait_for(&mut self, limit: Option<Duration>) -> Result<Option<Exit>, ProcessError> {
-        let Some(limit) = limit else { return self.wait().map(Some) };
-        let deadline = Instant::now() + limit;
-        let mut pause = Duration::from_micros(200);
-        loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => return Ok(Some(status.into())),
-                Ok(None) if Instant::now() >= deadline => return Ok(None),
-                Ok(None) => thread::sleep(pause),
-                Err(error) => return Err(ProcessError::Io(self.name.clone(), error)),
-            }
-            pause = (pause * 2).min(Duration::from_millis(20));
-        }
-    }
-
-    /// Ends it at once. What it was doing is undone by whoever started it.
-    pub fn kill(&mut self) {
-        // It may have ended on its own in between, which is as good.
-        if self.child.kill().is_ok() {
-            self.child.wait().ok();
-        }
-    }
-
-    /// Lets it run on after this value is gone.
-    pub fn let_go(mut self) {
-        self.let_go = true;
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if !self.let_go && matches!(self.child.try_wait(), Ok(None)) {
-            self.kill();
-        }
-    }
-}
-
 type Stream = (usize, Result<Vec<u8>, ()>);
 
 fn read_in_background(
@@ -461,34 +318,6 @@ pub fn find_program(name: &str, needed_for: &str) -> Result<PathBuf, Error> {
     which::which(name).map_err(|_| {
         Error::missing_program(format!("the program '{name}' was not found; {needed_for} needs it"))
     })
-}
-
-/// Logs a command line to stderr (`GIT_AGENT_VM_TRACE=1`) or to the end of a file.
-fn trace(command: &Command) {
-    let Some(target) = std::env::var_os("GIT_AGENT_VM_TRACE").filter(|value| !value.is_empty())
-    else {
-        return;
-    };
-    let mut text = String::from("trace: run:");
-    for word in std::iter::once(command.get_program()).chain(command.get_args()) {
-        let word: OsString = word.to_owned();
-        let shown = crate::sanitize::line(word.as_encoded_bytes()).into_owned();
-        if shown.len() > 300 {
-            let cut = shown.char_indices().nth(80).map_or(shown.len(), |(index, _)| index);
-            text.push_str(&format!(" {}…[{} bytes]", &shown[..cut], shown.len()));
-        } else {
-            text.push(' ');
-            text.push_str(&shown);
-        }
-    }
-    text.push('\n');
-    if target == "1" {
-        io::stderr().write_all(text.as_bytes()).ok();
-    } else if let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(target)
-    {
-        // A trace that cannot be written must not change what the command does.
-        file.write_all(text.as_bytes()).ok();
-    }
 }
 
 #[cfg(test)]
