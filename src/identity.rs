@@ -9,7 +9,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 
 use crate::error::Error;
 use crate::git::Repo;
@@ -32,8 +31,8 @@ impl RepoId {
     /// A new one, from the kernel's random source.
     pub fn random() -> anyhow::Result<Self> {
         let mut bytes = [0_u8; 16];
-        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-            .context("cannot get random bytes")?;
+        getrandom::fill(&mut bytes)
+            .map_err(|error| anyhow::anyhow!("cannot get random bytes: {error}"))?;
         Ok(Self(crate::hash::hex(&bytes)))
     }
 

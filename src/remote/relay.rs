@@ -156,7 +156,7 @@ fn take_over(stream: &UnixStream) -> anyhow::Result<([OwnedFd; 2], Limits)> {
         stream,
         &mut [IoSliceMut::new(&mut header)],
         &mut ancillary,
-        RecvFlags::CMSG_CLOEXEC,
+        RecvFlags::empty(),
     )?;
     let mut fds = Vec::new();
     for message in ancillary.drain() {
