@@ -9,7 +9,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-
 use crate::error::Error;
 use crate::git::Repo;
 use crate::state::{self, Lock};

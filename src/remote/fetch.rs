@@ -104,7 +104,11 @@ pub fn run(
             keep::fetched(repo, config, &session.workspace, name, tip)?;
         }
     }
-    session.end()
+    if let Err(error) = session.end() {
+        // All is here and kept; only the last words of the session may be missing.
+        ui::warning(&format!("{error:#}"));
+    }
+    Ok(())
 }
 
 /// Takes back what git noted before it asked us: from now on it would filter every fetch, and look

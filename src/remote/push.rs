@@ -67,8 +67,12 @@ pub fn run(helper: &Helper, mut session: Session, specs: &[&str]) -> anyhow::Res
     let created = session.created;
     let branch = session.branch.clone();
     if let Err(error) = session.end() {
-        // The refs were answered; what is left is put right by the next session.
-        ui::warning(&format!("{error:#}"));
+        ui::error(&format!("{error:#}"));
+        // It may have arrived, and may be lost again if the VM goes down: the next push tells.
+        let unsure = Answer::Error("the workspace did not confirm that it is stored".into());
+        for answer in report.values_mut().filter(|answer| **answer == Answer::Ok) {
+            *answer = unsure.clone();
+        }
     }
     let unanswered = Answer::Error("the workspace gave no report for it".into());
     let mut answer = String::new();

@@ -152,12 +152,8 @@ fn take_over(stream: &UnixStream) -> anyhow::Result<([OwnedFd; 2], Limits)> {
     let mut header = [0_u8; 16];
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(
-        stream,
-        &mut [IoSliceMut::new(&mut header)],
-        &mut ancillary,
-        RecvFlags::empty(),
-    )?;
+    let received =
+        recvmsg(stream, &mut [IoSliceMut::new(&mut header)], &mut ancillary, RecvFlags::empty())?;
     let mut fds = Vec::new();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = message {

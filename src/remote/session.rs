@@ -131,7 +131,7 @@ impl Session {
     }
 
     /// Ends the session in order: the service hears that nothing more comes, and the guest program
-    /// puts the workspace right.
+    /// puts the workspace right and what came onto the disk. Only then is a push done.
     pub fn end(mut self) -> anyhow::Result<()> {
         if let Some(mut stdin) = self.stdin.take() {
             // Unused: a flush packet ends either service. One that is gone already is as good.
@@ -142,15 +142,22 @@ impl Session {
         let ended = self.ssh.wait_for(Some(limit))?;
         if ended.is_none() {
             self.ssh.kill();
-            return Err(Error::timed_out(format!(
+        }
+        drop(self.messages.take().map(messages::Relay::finish));
+        match ended {
+            Some(exit) if exit.success() => Ok(()),
+            Some(exit) => Err(Error::failed(format!(
+                "the session with the {} was cut off ({exit})",
+                self.describe
+            ))
+            .into()),
+            None => Err(Error::timed_out(format!(
                 "the {} did not end the session in {} s",
                 self.describe,
                 limit.as_secs()
             ))
-            .into());
+            .into()),
         }
-        drop(self.messages.take().map(messages::Relay::finish));
-        Ok(())
     }
 
     /// The VM's name in messages.

@@ -183,3 +183,17 @@ fn pushes_while_the_agent_commits_lose_nothing() {
     workspace.git("fsck --full").succeeds();
     assert_eq!(workspace.status(), "");
 }
+
+#[test]
+fn push_is_done_only_when_it_is_stored() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    lab.app().commit_on("feature", "host.txt", "host\n");
+    // The last flush of the session, after git's own report: the machine goes down in it.
+    lab.guest_fake("sync", "[ -e .git/agentvm-received ] || kill -9 $PPID");
+    lab.git("push agentvm::feature").fails(1).stderr_has("did not confirm that it is stored");
+    lab.guest_fake("sync", "exit 0");
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(workspace.tip("HEAD"), lab.app().tip("feature"));
+    assert_eq!(workspace.status(), "");
+}

@@ -76,6 +76,7 @@ refuse_dirty() {
 }
 
 hook_pre_receive() {
+  : >"$GIT_DIR/agentvm-received" || refuse_push 'cannot write to the workspace'
   # Descriptor 9 is the workspace's lock; the guest program opened it and gives it back.
   flock -n 9 && exit 0
   warn 'waiting for another push to this workspace'
@@ -138,8 +139,7 @@ hook_push_to_checkout() { # NEW
   said=$(g -c advice.detachedHead=false checkout -q --no-overwrite-ignore --detach "$new" 2>&1) && {
     # git flushes its objects and refs, but not the files that it checks out. They have to be on
     # the disk before the ref says that they are there.
-    sync -f "$w" 2>/dev/null || sync
-    exit 0
+    flush && exit 0
   }
   printf '%s\n' "$said" >&2
   case $said in
@@ -156,6 +156,8 @@ receive() {
   cd "$w" || fail failed "cannot enter $w in the VM"
   mend_if_free
   write_hooks
+  # pre-receive makes this file: something is about to change.
+  received=$w/.git/agentvm-received
   say workspace "$name"
   say created "$created"
   say branch "$ref"
@@ -167,14 +169,22 @@ receive() {
     -c receive.denyDeleteCurrent=refuse -c receive.shallowUpdate=true -c receive.updateServerInfo=false \
     -c core.logAllRefUpdates=always -c transfer.hideRefs=refs/rescue -c transfer.hideRefs=refs/stash \
     -c transfer.hideRefs=refs/agentvm receive-pack "$w"
-  code=$?
   # Free already where this session had it: git has ended. Else another push is live, and mends.
   if flock -n 9; then
     mend
     forget_unborn
   fi
-  exit $code
+  # git flushes a ref's file, but not its new name in the directory. The host says that a push is
+  # done only after this program has ended with 0, so all of it has to be on the disk.
+  if [ -e "$received" ]; then
+    rm -f "$received"
+    flush || exit 1
+  fi
+  exit 0
 }
+
+# Everything that was written below the workspace is on the disk.
+flush() { sync -f "$w" 2>/dev/null || sync; }
 
 # A workspace that this session made and nothing came into: a dry run, a failing pre-push hook.
 forget_unborn() {
