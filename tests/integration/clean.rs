@@ -225,6 +225,18 @@ fn clean_all_takes_what_is_safe_and_names_the_rest() {
 }
 
 #[test]
+fn copy_of_a_workspace_is_looked_into_by_itself() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.sh("cp -a . ../backup").succeeds();
+    lab.workspace("backup").commit("only.txt", "only\n");
+    lab.agent_vm("clean-all").fails(3).stderr_has("'backup'").stderr_has("1 commit");
+    assert_eq!(lab.workspaces(), ["app-feature", "backup"]);
+    lab.agent_vm("clean-all --force").succeeds().stderr_has("moved workspace 'backup'");
+    assert!(lab.workspaces().is_empty());
+}
+
+#[test]
 fn workspaces_of_an_unknown_repository_are_not_cleaned_lightly() {
     // Their commits exist in a repository that is not at hand here.
     let lab = Lab::new();
