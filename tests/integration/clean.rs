@@ -76,6 +76,11 @@ fn each_kind_of_unsaved_work_is_named() {
             "git commit -q --allow-empty -m gone; git reset -q --hard HEAD~",
             "reflog",
         ),
+        (
+            "a stash without its reflog",
+            "echo x >feature.txt; git stash -q; git reflog expire --expire=now --all",
+            "refs/stash",
+        ),
         ("a note", "git notes add -m note", "1 commit"),
         (
             "a commit under a tag",
