@@ -228,3 +228,18 @@ fn deletion_of_a_branch_that_the_host_has_is_allowed() {
     lab.git("push agentvm::feature :side").succeeds().stderr_has("[deleted]");
     assert_eq!(workspace.tip("refs/heads/side"), "");
 }
+
+#[test]
+fn directory_takes_the_place_of_a_link_that_git_tracks() {
+    let lab = Lab::new();
+    lab.git("checkout -q feature").succeeds();
+    let link =
+        "mkdir real && echo 1 >real/a && ln -s real link && git add -A && git commit -qm link";
+    lab.sh(link).succeeds();
+    let workspace = lab.pushed_feature();
+    lab.sh("rm link && cp -r real link && git add -A && git commit -qm copy").succeeds();
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(workspace.tip("HEAD"), lab.app().tip("feature"));
+    assert_eq!(workspace.status(), "");
+    assert_eq!(workspace.read("real/a"), "1\n");
+}

@@ -121,6 +121,7 @@ hook_push_to_checkout() { # NEW
   # Files in the way, ignored ones included, are named before anything moves.
   # shellcheck disable=SC2016 # the inner shell expands them
   in_the_way=$(g diff-tree -r -z --name-only --no-renames --diff-filter=A "$(tree_of "$old")" "$(tree_of "$new")" |
+    not_behind_links |
     xargs -0 sh -c 'for path; do
       if [ -L "$path" ] || [ -f "$path" ]; then printf "%s\n" "$path"
       elif [ -e "$path" ]; then git -c core.fsmonitor=false -c core.quotePath=false ls-files -o -- "$path"; fi
