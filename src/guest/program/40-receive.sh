@@ -96,10 +96,14 @@ hook_update() { # REF OLD NEW
   # git read the refs before it took our lock.
   [ "$(tip_of "$1")" = "$2" ] || { is_null "$2" && is_null "$(tip_of "$1")"; } ||
     refuse_push "$1 has moved meanwhile; fetch first"
-  case $1 in refs/heads/*) ;; *) exit 0 ;; esac
-  if ! is_null "$2" && { is_null "$3" || ! g merge-base --is-ancestor "$2" "$3"; }; then
-    rescue "$2" 'agentvm: replaced by a push' || refuse_push "cannot keep the old commit of $1"
-  fi
+  is_null "$2" && exit 0
+  case $1 in
+    # What the host itself wrote.
+    refs/remotes/host/*) exit 0 ;;
+    refs/heads/*) ! is_null "$3" && g merge-base --is-ancestor "$2" "$3" && exit 0 ;;
+    # A tag has a message of its own, and may stand where no branch is.
+  esac
+  rescue "$2" 'agentvm: replaced by a push' || refuse_push "cannot keep what $1 was"
   exit 0
 }
 
