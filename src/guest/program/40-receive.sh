@@ -77,9 +77,13 @@ refuse_dirty() {
 
 hook_pre_receive() {
   # Descriptor 9 is the workspace's lock; the guest program opened it and gives it back.
-  flock -n 9 && exit 0
-  warn 'waiting for another push to this workspace'
-  flock -w 600 9 || refuse_push 'another push to this workspace does not end'
+  flock -n 9 || {
+    warn 'waiting for another push to this workspace'
+    flock -w 600 9 || refuse_push 'another push to this workspace does not end'
+  }
+  # git works in the directory that it entered, wherever that is by now.
+  [ "$(pwd -P)" = "$(cd "$AGENTVM_WORKSPACE/.git" 2>/dev/null && pwd -P)" ] ||
+    refuse_push 'the workspace was moved away during the push; push again'
   exit 0
 }
 
@@ -165,8 +169,8 @@ receive() {
   say created "$created"
   say branch "$ref"
   say end ok
-  AGENTVM_NOW=$now AGENTVM_SESSION=$nonce
-  export AGENTVM_NOW AGENTVM_SESSION
+  AGENTVM_NOW=$now AGENTVM_SESSION=$nonce AGENTVM_WORKSPACE=$w
+  export AGENTVM_NOW AGENTVM_SESSION AGENTVM_WORKSPACE
   git -c core.hooksPath="$hooks" -c core.fsmonitor=false -c core.fsync=all -c gc.auto=0 \
     -c maintenance.auto=false -c receive.autogc=false -c receive.denyCurrentBranch=updateInstead \
     -c receive.denyDeleteCurrent=refuse -c receive.shallowUpdate=true -c receive.updateServerInfo=false \
