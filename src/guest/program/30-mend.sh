@@ -175,12 +175,19 @@ clear_leftovers() {
   done
 }
 
-# Mends under the lock if nobody has it.
+# Mends under the lock if nobody has it. Fails where nothing can be written.
 mend_if_free() {
-  exec 9>"$w/.git/agentvm.lock" || fail failed "cannot write to $w in the VM"
+  can_write "$w/.git/agentvm.lock" || return 1
+  exec 9>"$w/.git/agentvm.lock"
   if flock -n 9; then
     clear_leftovers
     mend || warn 'warning: a push that was cut off cannot be mended while git is at work in the workspace'
     flock -u 9
   fi
+}
+
+# The same for verbs that only read: what is in a workspace can be had from a disk that went
+# read-only, too.
+mend_if_possible() {
+  mend_if_free || warn "warning: cannot write to $w in the VM"
 }

@@ -163,7 +163,7 @@ receive() {
   find_workspace || make_workspace
   w=$root/$name
   cd "$w" || fail failed "cannot enter $w in the VM"
-  mend_if_free
+  mend_if_free || fail failed "cannot write to $w in the VM"
   write_hooks
   say workspace "$name"
   say created "$created"
