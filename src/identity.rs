@@ -59,24 +59,48 @@ pub fn known(repo: &Repo, configured: Option<&str>) -> anyhow::Result<Option<Rep
     })
 }
 
-/// The repository's id, made and recorded where there is none or the one there is a copy's.
-pub fn ensure(repo: &Repo, configured: Option<&str>) -> anyhow::Result<RepoId> {
+/// An id that a repository was given just now: nothing knows it yet.
+///
+/// Until it is kept it has no record, and other commands that need an id wait for the lock: so none
+/// of them builds on one that is taken back.
+#[derive(Debug)]
+pub struct Naming {
+    id: RepoId,
+    _lock: Lock,
+}
+
+impl Naming {
+    /// Something knows the repository by this id.
+    pub fn keep(self, repo: &Repo) -> anyhow::Result<()> {
+        record(&self.id, repo)
+    }
+
+    /// Nothing was reached: the configuration stays as it was. Where that cannot be, the id is of
+    /// use to the next command.
+    pub fn take_back(self, repo: &Repo) {
+        repo.run(&["config", "--local", "--unset", "agentvm.id"]).ok();
+    }
+}
+
+/// The repository's id, made where there is none or the one there is a copy's. Where it had none,
+/// the caller keeps the new one or takes it back.
+pub fn ensure(repo: &Repo, configured: Option<&str>) -> anyhow::Result<(RepoId, Option<Naming>)> {
     if let Some(id) = configured
         && matches!(owner(&parse(repo, id)?, repo)?, Owner::Us)
     {
-        return parse(repo, id);
+        return Ok((parse(repo, id)?, None));
     }
-    let _lock = Lock::take(&records()?.join("lock"), "naming a repository")?;
+    let lock = Lock::take(&records()?.join("lock"), "naming a repository")?;
     // Another command may have been first: read again, under the lock.
     let current = repo.output(&["config", "--local", "--get", "agentvm.id"])?;
     let current = String::from_utf8_lossy(current.stdout.trim_ascii()).into_owned();
     if !current.is_empty() {
         let id = parse(repo, &current)?;
         match owner(&id, repo)? {
-            Owner::Us => return Ok(id),
+            Owner::Us => return Ok((id, None)),
             Owner::Moved | Owner::Unknown => {
                 record(&id, repo)?;
-                return Ok(id);
+                return Ok((id, None));
             }
             Owner::Copy(original) => ui::note(&format!(
                 "this repository is a copy of {}: it gets an id and workspaces of its own",
@@ -86,8 +110,11 @@ pub fn ensure(repo: &Repo, configured: Option<&str>) -> anyhow::Result<RepoId> {
     }
     let id = RepoId::random()?;
     repo.set_config("agentvm.id", id.as_str())?;
+    if current.is_empty() {
+        return Ok((id.clone(), Some(Naming { id, _lock: lock })));
+    }
     record(&id, repo)?;
-    Ok(id)
+    Ok((id, None))
 }
 
 fn parse(repo: &Repo, id: &str) -> anyhow::Result<RepoId> {

@@ -142,8 +142,8 @@ fn commits(repo: &Repo, branch: &BranchName, losses: &Losses) -> anyhow::Result<
     let (replaced, current): (Vec<&Commit>, Vec<&Commit>) = losses
         .commits
         .iter()
-        // The stash is counted by its entries.
-        .filter(|commit| commit.source.as_bytes() != b"refs/stash")
+        // The stash is counted by its entries; without a reflog it has none.
+        .filter(|commit| losses.stashes == 0 || commit.source.as_bytes() != b"refs/stash")
         .partition(|commit| is_replaced(commit));
     let ids = |commits: &[&Commit]| -> Vec<ObjectId> {
         commits.iter().map(|commit| commit.id.clone()).collect()

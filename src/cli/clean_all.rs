@@ -10,6 +10,7 @@ use crate::guest::workspaces::{Listing, Target};
 use crate::guest::{Call, Guest};
 use crate::ui;
 use crate::vm::Need;
+use crate::workspace::WorkspaceName;
 
 /// Move all workspaces of this repository to the trash
 ///
@@ -53,7 +54,15 @@ pub(super) fn look_into_all(
                 owner.name
             ))
         })?;
-        let target = Target::branch(&here.repo.base_name(), &id, &branch);
+        // By its name: a copy that the agent made has the same marker.
+        let name = owner.name.as_clean_str().map(WorkspaceName::new).and_then(Result::ok);
+        let name = name.ok_or_else(|| {
+            Error::would_lose_work(format!(
+                "workspace '{}' was given a name that is none of ours; rename it in the VM",
+                owner.name
+            ))
+        })?;
+        let target = Target::named(&name);
         let session = guest.open(&losses_call(&target)).map_err(|error| guest.explain(error))?;
         clean::look(&here.repo, &branch, target, session, &tips)
     })

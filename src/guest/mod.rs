@@ -105,6 +105,13 @@ pub fn now() -> i64 {
         .unwrap_or_default()
 }
 
+/// How far a guest's clock is ahead of ours, in seconds: whatever it tells, a number that has an
+/// absolute value.
+#[must_use]
+pub fn skew_of(guest_time: i64) -> i64 {
+    guest_time.saturating_sub(now()).max(-i64::MAX)
+}
+
 /// An argument as a plain word (`p` in front) where it is one, else in base64 (`b` in front).
 fn encode(arg: &[u8]) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._/:@+,-".contains(byte);
@@ -197,7 +204,7 @@ impl Guest {
             Ok(time) => {
                 reader.set_patience(time_limit(PATIENCE));
                 let stdin = ssh.stdin();
-                let skew = time - now();
+                let skew = skew_of(time);
                 Ok(Session { ssh, stdin, reader, messages, skew, describe: self.describe.clone() })
             }
             Err(error) => {

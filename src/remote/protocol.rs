@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::git::{ObjectId, Repo};
 use crate::guest::workspaces::Target;
-use crate::identity;
+use crate::identity::{self, Naming};
 use crate::remote::advertisement::Advertisement;
 use crate::remote::options::{Options, Verbosity};
 use crate::remote::session::Session;
@@ -187,30 +187,33 @@ impl Helper {
     fn open_for_push(&self) -> anyhow::Result<Session> {
         let need = if ui::has_terminal() { Need::Create } else { Need::Start };
         let format = self.repo()?.object_format();
-        let new_id = self.config.id.is_none();
-        let outcome = self.receiving_target().and_then(|(config, target)| {
-            let (name, email) = push::identity_for(&self.config);
-            let call = target.call("receive").arg(format).arg(name).arg(email);
-            let (guest, session) = access::open(&config, need, &call)?;
-            Session::begin(&guest, session)
-        });
-        if outcome.is_err() && new_id {
-            // Nothing was reached, so nothing knows the id: the configuration stays as it was. Where
-            // that cannot be, the id is of use to the next push.
-            self.repo()?.run(&["config", "--local", "--unset", "agentvm.id"]).ok();
+        let (config, target, naming) = self.receiving_target()?;
+        let (name, email) = push::identity_for(&self.config);
+        let call = target.call("receive").arg(format).arg(name).arg(email);
+        let outcome = access::open(&config, need, &call)
+            .and_then(|(guest, session)| Session::begin(&guest, session));
+        if let Some(naming) = naming {
+            match &outcome {
+                Ok(_) => naming.keep(self.repo()?)?,
+                Err(_) => naming.take_back(self.repo()?),
+            }
         }
         outcome
     }
 
     /// Whom to ask for the workspace: for a push, the repository gets an id if it has none.
-    fn receiving_target(&self) -> anyhow::Result<(Config, Target)> {
+    fn receiving_target(&self) -> anyhow::Result<(Config, Target, Option<Naming>)> {
         match &self.address {
             Address::Branch(branch) => {
                 let repo = self.repo()?;
-                let id = identity::ensure(repo, self.config.id.as_deref())?;
-                Ok((self.config.clone(), Target::branch(&repo.base_name(), &id, branch)))
+                let (id, naming) = identity::ensure(repo, self.config.id.as_deref())?;
+                let target = Target::branch(&repo.base_name(), &id, branch);
+                Ok((self.config.clone(), target, naming))
             }
-            Address::Workspace(..) => self.target(),
+            Address::Workspace(..) => {
+                let (config, target) = self.target()?;
+                Ok((config, target, None))
+            }
         }
     }
 

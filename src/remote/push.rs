@@ -95,16 +95,21 @@ fn refusal(repo: &Repo, session: &Session, spec: &str) -> anyhow::Result<Option<
     if !spec.trim_start_matches('+').starts_with(':') {
         return Ok(None);
     }
-    let Some(branch) = name.strip_prefix("refs/heads/") else { return Ok(None) };
-    if branch == session.branch.as_str() {
+    let branch = &session.branch;
+    if name == branch.full_ref() {
         return Ok(Some(format!(
             "it is the workspace's own branch; git agent-vm clean {branch} removes the workspace"
         )));
     }
     match session.advertisement.tip(name) {
-        Some(tip) if !repo.kept(std::slice::from_ref(tip))?[0] => {
-            Ok(Some("it has commits that are not here; fetch first".into()))
-        }
+        Some(tip) if !repo.kept(std::slice::from_ref(tip))?[0] => Ok(Some(
+            if name.starts_with("refs/tags/") {
+                "the tag was made in the workspace and is not here"
+            } else {
+                "it has commits that are not here; fetch first"
+            }
+            .into(),
+        )),
         _ => Ok(None),
     }
 }

@@ -76,6 +76,11 @@ fn each_kind_of_unsaved_work_is_named() {
             "git commit -q --allow-empty -m gone; git reset -q --hard HEAD~",
             "reflog",
         ),
+        (
+            "a stash without its reflog",
+            "echo x >feature.txt; git stash -q; git reflog expire --expire=now --all",
+            "refs/stash",
+        ),
         ("a note", "git notes add -m note", "1 commit"),
         (
             "a commit under a tag",
@@ -222,6 +227,18 @@ fn clean_all_takes_what_is_safe_and_names_the_rest() {
     lab.agent_vm("clean-all --force").succeeds();
     assert!(lab.workspaces().is_empty());
     lab.agent_vm("clean-all").succeeds();
+}
+
+#[test]
+fn copy_of_a_workspace_is_looked_into_by_itself() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.sh("cp -a . ../backup").succeeds();
+    lab.workspace("backup").commit("only.txt", "only\n");
+    lab.agent_vm("clean-all").fails(3).stderr_has("'backup'").stderr_has("1 commit");
+    assert_eq!(lab.workspaces(), ["app-feature", "backup"]);
+    lab.agent_vm("clean-all --force").succeeds().stderr_has("moved workspace 'backup'");
+    assert!(lab.workspaces().is_empty());
 }
 
 #[test]

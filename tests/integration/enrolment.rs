@@ -165,3 +165,18 @@ fn tools_that_fetch_every_remote_leave_the_vm_alone() {
     lab.git("remote").succeeds().stdout_is("agentvm::feature");
     lab.git("fetch agentvm::feature").fails(128).stderr_has("cannot reach").took_under_seconds(30);
 }
+
+#[test]
+fn failed_first_push_takes_no_id_from_another_that_came_through() {
+    let lab = Lab::new();
+    let config = lab.path().join("ssh/silent");
+    fs_err::write(&config, "Host vm\n ProxyCommand sleep 3\n").unwrap();
+    let setting = format!("agentvm.sshConfig={}", config.display());
+    let failing = lab.git(["-c", &setting, "push", "agentvm::main", "main"]).background();
+    lab.wait_until("it has an id", |lab| lab.git("config agentvm.id").run().code == 0);
+    lab.git("push agentvm::feature").succeeds();
+    let ran = failing.finish();
+    assert!(ran.code != 0, "{ran}");
+    lab.git("fetch agentvm::feature").succeeds();
+    lab.agent_vm("status").succeeds().stdout_lacks("another repository");
+}

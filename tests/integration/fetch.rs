@@ -152,6 +152,34 @@ fn uncommitted_work_that_stays_behind_is_counted() {
 }
 
 #[test]
+fn counting_what_stays_behind_holds_no_fetch_up() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let script = "echo '*.slow filter=slow' >.git/info/attributes; echo 1 >a.slow; git add a.slow
+        git commit -qm slow; git config filter.slow.clean 'sleep 66; cat'
+        touch -d '1 hour ago' a.slow";
+    workspace.sh(script).succeeds();
+    let started = std::time::Instant::now();
+    lab.git("fetch agentvm::feature").succeeds();
+    assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
+    let left = lab.guest_sh("ps -A -o args= | grep '^sleep 6[6]'").run().text();
+    assert_eq!(left, "");
+}
+
+#[test]
+fn workspace_that_cannot_be_written_to_can_still_be_fetched() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let tip = workspace.commit("agent.txt", "agent\n");
+    // Nobody, root included, can open a directory for writing.
+    workspace.sh("rm .git/agentvm.lock; mkdir .git/agentvm.lock").succeeds();
+    lab.git("fetch agentvm::feature").succeeds().stderr_has("cannot write to");
+    assert_eq!(lab.app().tip("FETCH_HEAD"), tip);
+    lab.git("push agentvm::feature").fails(128).stderr_has("cannot write to");
+    lab.agent_vm("clean --force feature").fails(1).stderr_has("cannot write to");
+}
+
+#[test]
 fn shallow_fetch_brings_one_commit() {
     let lab = Lab::new();
     let workspace = lab.pushed_feature();

@@ -48,6 +48,13 @@ fn status_of_a_guest_that_never_answers_is_still_a_status() {
 }
 
 #[test]
+fn time_from_beyond_all_ages_is_only_a_wrong_clock() {
+    let greeting = GREETING.replace("$(date +%s)", "-9223372036854775808");
+    let lab = lab_with_guest(&format!("{greeting} exec sleep 1000"));
+    impatient(lab.git("fetch agentvm::feature")).fails(128).stderr_has("behind");
+}
+
+#[test]
 fn guest_that_closes_without_a_word_is_an_error() {
     let lab = lab_with_guest("exit 0");
     push_and_fetch_fail(&lab, "host 'vm'");

@@ -153,3 +153,37 @@ fn an_override_that_opens_the_host_is_refused_and_named() {
         .stderr_has(dir.join("override.yaml").to_str().unwrap());
     assert!(!calls(&lab).contains("start"), "{}", calls(&lab));
 }
+
+#[test]
+fn what_others_made_in_another_lima_home_is_not_destroyed() {
+    let lab = lab("", "exit 0");
+    let dir = lab.home().join(".lima/agent-vm");
+    let list = format!(
+        r#"echo '{{"name":"agent-vm","status":"Stopped","dir":"{}","config":{{}}}}'"#,
+        dir.display()
+    );
+    let calls_file = lab.path().join("limactl-calls");
+    put_limactl(&lab, &format!("#!/bin/sh\necho \"$*\" >>'{}'\n{list}\n", calls_file.display()));
+    remember_vm(&lab);
+    let record = lab.home().join(".local/state/git-agent-vm/vm/agent-vm/record.json");
+    let text = std::fs::read_to_string(&record).unwrap().replace("/.lima", "/.lima-that-is-gone");
+    fs_err::write(&record, text).unwrap();
+    fs_err::create_dir_all(&dir).unwrap();
+    fs_err::write(dir.join("disk"), "another's").unwrap();
+    lab.agent_vm("destroy").fails(3);
+    lab.agent_vm("destroy --force").succeeds().stderr_has("stays");
+    assert!(dir.join("disk").exists());
+    assert!(!calls(&lab).contains("delete"), "{}", calls(&lab));
+    assert!(!record.exists());
+}
+
+#[test]
+fn disk_that_limactl_does_not_know_is_never_cleared_for_a_new_vm() {
+    let lab = lab(NO_INSTANCE, "exit 0");
+    let dir = lab.home().join(".lima/agent-vm");
+    fs_err::create_dir_all(&dir).unwrap();
+    fs_err::write(dir.join("disk"), "work").unwrap();
+    lab.agent_vm("start").fails(1).stderr_has("though there is");
+    assert!(dir.join("disk").exists());
+    assert!(!calls(&lab).contains("delete"), "{}", calls(&lab));
+}

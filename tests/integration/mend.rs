@@ -168,3 +168,73 @@ fn lock_from_before_the_machine_went_down_stops_nobody() {
     lab.git("push agentvm::feature").succeeds();
     assert_whole_at(&workspace, &lab.app().tip("feature"));
 }
+
+/// A push that replaces `one`, made by the script `old`, by what the script `new` makes of it; the
+/// objects are there, nothing else is.
+fn cut_off_between<'a>(lab: &'a Lab, old: &str, new: &str) -> (Workspace<'a>, CutOff) {
+    let app = lab.app();
+    lab.git("checkout -q feature").succeeds();
+    lab.sh(&format!("{old}; git add -Af . && git commit -qm old")).succeeds();
+    let workspace = lab.pushed_feature();
+    lab.sh(&format!("{new}; git add -Af . && git commit -qm new")).succeeds();
+    lab.git("push agentvm::feature feature:refs/heads/objects").succeeds();
+    let cut = CutOff { old: workspace.tip("HEAD"), new: app.tip("feature") };
+    (workspace, cut)
+}
+
+#[test]
+fn directory_that_becomes_a_file_goes_back_from_either_state() {
+    for at_new in [false, true] {
+        let lab = Lab::new();
+        let (workspace, cut) =
+            cut_off_between(&lab, "mkdir one; echo 1 >one/a", "rm -r one; echo 2 >one");
+        write_journal(&workspace, &cut, THIS_BOOT);
+        if at_new {
+            workspace.sh("rm -r one; echo 2 >one").succeeds();
+        }
+        next_command(&lab);
+        assert_whole_at(&workspace, &cut.old);
+        assert_eq!(workspace.refs("refs/rescue"), "");
+        lab.git("push agentvm::feature").succeeds();
+        assert_whole_at(&workspace, &cut.new);
+    }
+}
+
+#[test]
+fn link_that_becomes_a_directory_goes_back_and_what_it_leads_to_stays() {
+    let lab = Lab::new();
+    let old = "mkdir real; echo 1 >real/a; ln -s real one";
+    let (workspace, cut) = cut_off_between(&lab, old, "rm one; mkdir one; echo 2 >one/a");
+    write_journal(&workspace, &cut, THIS_BOOT);
+    next_command(&lab);
+    assert_whole_at(&workspace, &cut.old);
+    assert_eq!(workspace.read("real/a"), "1\n");
+}
+
+#[test]
+fn files_beside_those_of_the_push_survive_a_directory_that_becomes_a_file_again() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off_between(&lab, "echo 1 >one", "rm one; mkdir one; echo 2 >one/a");
+    write_journal(&workspace, &cut, THIS_BOOT);
+    workspace
+        .sh("rm one; mkdir one; echo 2 >one/a; echo only >one/mine
+            echo .env >.git/info/exclude; echo secret >one/.env")
+        .succeeds();
+    let said = next_command(&lab);
+    assert!(said.contains("one.found-"), "{said}");
+    assert_eq!(workspace.tip("HEAD"), cut.old);
+    assert_eq!(workspace.read("one"), "1\n");
+    workspace.sh("cat one.found-*/mine one.found-*/.env").succeeds().stdout_is("only\nsecret");
+}
+
+#[test]
+fn ignored_file_of_the_agent_survives_a_checkout_that_goes_back() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off_between(&lab, "echo 1 >.env", "rm .env; echo .env >.gitignore");
+    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    write_journal(&workspace, &cut, THIS_BOOT);
+    workspace.write(".env", "the agent's\n");
+    next_command(&lab);
+    assert_eq!(workspace.read(".env"), "the agent's\n");
+    workspace.git("symbolic-ref HEAD").succeeds().stdout_is("refs/heads/feature");
+}

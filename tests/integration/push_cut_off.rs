@@ -197,3 +197,23 @@ fn push_is_done_only_when_it_is_stored() {
     assert_eq!(workspace.tip("HEAD"), lab.app().tip("feature"));
     assert_eq!(workspace.status(), "");
 }
+
+#[test]
+fn push_into_a_workspace_that_was_moved_away_meanwhile_fails() {
+    let lab = Lab::new();
+    lab.pushed_feature();
+    lab.app().commit_on("feature", "host.txt", "host\n");
+    let hook = "printf '#!/bin/sh\ntouch began; while ! [ -e go ]; do sleep 0.1; done\n' \
+        >.git/hooks/pre-push; chmod +x .git/hooks/pre-push";
+    lab.sh(hook).succeeds();
+    let push = lab.git("push agentvm::feature").background();
+    lab.wait_until("the hook runs", |lab| lab.app().has("began"));
+    lab.agent_vm("clean --force feature").succeeds();
+    lab.app().write("go", "");
+    let ran = push.finish();
+    assert_eq!(ran.code, 1, "{ran}");
+    ran.stderr_has("moved away");
+    lab.git("push agentvm::feature").succeeds();
+    let workspace = lab.workspace("app-feature");
+    assert_eq!(workspace.tip("HEAD"), lab.app().tip("feature"));
+}

@@ -221,10 +221,60 @@ fn deletion_of_commits_that_the_host_lacks_is_refused() {
 }
 
 #[test]
+fn deletion_of_a_tag_that_was_made_in_the_workspace_is_refused() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let script =
+        "git checkout -q --detach && git commit -q --allow-empty -m loose && git tag light &&
+        git tag -a -m words heavy && git checkout -q feature";
+    workspace.sh(script).succeeds();
+    let before = workspace.refs("refs/tags");
+    for push in [
+        "push agentvm::feature :refs/tags/light",
+        "push --delete agentvm::feature heavy",
+        "push --mirror agentvm::feature",
+        "push --prune agentvm::feature refs/tags/*:refs/tags/*",
+    ] {
+        lab.git(push).fails(1).stderr_has("made in the workspace");
+        assert_eq!(workspace.refs("refs/tags"), before, "{push}");
+    }
+}
+
+#[test]
+fn tag_that_a_push_replaces_or_deletes_is_kept() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.sh("git tag -a -m words v1").succeeds();
+    let agents = workspace.tip("refs/tags/v1");
+    lab.git("tag -a -m ours v1").succeeds();
+    let ours = lab.app().tip("refs/tags/v1");
+    lab.git("push --force agentvm::feature v1").succeeds();
+    assert_eq!(workspace.tip("refs/tags/v1"), ours);
+    lab.git("push --delete agentvm::feature v1").succeeds();
+    let kept = workspace.refs("refs/rescue");
+    assert!(kept.contains(&agents) && kept.contains(&ours), "{kept}");
+}
+
+#[test]
 fn deletion_of_a_branch_that_the_host_has_is_allowed() {
     let lab = Lab::new();
     let workspace = lab.pushed_feature();
     lab.git("push agentvm::feature feature:side").succeeds();
     lab.git("push agentvm::feature :side").succeeds().stderr_has("[deleted]");
     assert_eq!(workspace.tip("refs/heads/side"), "");
+}
+
+#[test]
+fn directory_takes_the_place_of_a_link_that_git_tracks() {
+    let lab = Lab::new();
+    lab.git("checkout -q feature").succeeds();
+    let link =
+        "mkdir real && echo 1 >real/a && ln -s real link && git add -A && git commit -qm link";
+    lab.sh(link).succeeds();
+    let workspace = lab.pushed_feature();
+    lab.sh("rm link && cp -r real link && git add -A && git commit -qm copy").succeeds();
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(workspace.tip("HEAD"), lab.app().tip("feature"));
+    assert_eq!(workspace.status(), "");
+    assert_eq!(workspace.read("real/a"), "1\n");
 }

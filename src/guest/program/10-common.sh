@@ -39,4 +39,7 @@ absent() {
   fail absent "there is no workspace of ${ref#refs/heads/}"
 }
 
+# Whether a file can be opened for writing. (Where `exec 9>FILE` cannot, the shell ends at once.)
+can_write() { true 2>/dev/null >>"$1"; }
+
 warn() { printf '%s\n' "$1" >&2; }

@@ -42,7 +42,8 @@ make_workspace() {
   esac
   command -v flock >/dev/null || fail program 'there is no flock (util-linux) in the VM'
   mkdir -p "$root" || fail failed "cannot make $root in the VM"
-  exec 8>"$root/.lock" || fail failed "cannot write to $root in the VM"
+  can_write "$root/.lock" || fail failed "cannot write to $root in the VM"
+  exec 8>"$root/.lock"
   flock -w 60 8 || fail failed 'another command is making a workspace and does not end'
   if find_workspace; then
     exec 8>&-

@@ -54,6 +54,9 @@ mend() {
     fi
   elif [ -z "$head" ] && [ "$at" = "$new" ]; then
     undo_checkout || return 1
+  elif [ -z "$head" ] && [ "$at" = "$old" ] && [ "$tip" = "$old" ]; then
+    # Mending itself was cut off.
+    g symbolic-ref -m 'agentvm: push undone' HEAD "$ref" || return 1
   elif [ "$head" = "$ref" ] && [ "$tip" = "$old" ]; then
     undo_files || return 1
   fi
@@ -64,7 +67,7 @@ mend() {
 # All files are at $new, the ref is not: back to $old. If the agent has changed files since, on to
 # $new; if the machine went down, what differs is what had not reached the disk.
 undo_checkout() {
-  if g read-tree -m -u "$(tree_of "$new")" "$(tree_of "$old")" 2>/dev/null; then
+  if check_out_old 2>/dev/null; then
     g symbolic-ref -m 'agentvm: push undone' HEAD "$ref"
   elif [ "$boot" != "$(boot_id)" ]; then
     undo_files && g symbolic-ref -m 'agentvm: push undone' HEAD "$ref"
@@ -74,6 +77,63 @@ undo_checkout() {
   fi
 }
 
+# read-tree would overwrite ignored files. Where there is no old commit, it writes none.
+check_out_old() {
+  if is_null "$old"; then
+    g read-tree -m -u "$(tree_of "$new")" "$(tree_of "$old")"
+  else
+    g checkout -q --no-overwrite-ignore --detach "$old"
+  fi
+}
+
+# Of the paths on standard input, those that no link leads to: what is behind one is another file.
+not_behind_links() {
+  # shellcheck disable=SC2016 # the inner shell expands them
+  xargs -0 sh -c 'for path; do
+      dir=$path
+      while [ "$dir" != "${dir%/*}" ]; do
+        dir=${dir%/*}
+        [ ! -L "$dir" ] || continue 2
+      done
+      printf "%s\0" "$path"
+    done' sh
+}
+
+# The same without directories.
+files_only() {
+  # shellcheck disable=SC2016 # the inner shell expands them
+  not_behind_links | xargs -0 sh -c 'for path; do
+      [ -d "$path" ] && [ ! -L "$path" ] || printf "%s\0" "$path"
+    done' sh
+}
+
+# Renames what stands where a path on standard input has to be: a directory in place of a file, a
+# file in place of a directory. checkout-index -f would delete it. A link to a repository stays.
+clear_the_way() {
+  # shellcheck disable=SC2016 # the inner shell expands them
+  xargs -0 sh -c 'time=$1
+    shift
+    rename() {
+      to=$1.found-$time
+      while [ -e "$to" ] || [ -L "$to" ]; do to=$to+; done
+      mv -- "$1" "$to" || exit 1
+      printf "a push was cut off: %s was in the way and is kept as %s\n" "$1" "$to" >&2
+    }
+    for path; do
+      dir= rest=$path
+      while [ "$rest" != "${rest#*/}" ]; do
+        dir=$dir${rest%%/*} rest=${rest#*/}
+        if [ -L "$dir" ] || { [ -e "$dir" ] && [ ! -d "$dir" ]; }; then rename "$dir"; fi
+        dir=$dir/
+      done
+      [ -d "$path" ] && [ ! -L "$path" ] && ! rmdir -- "$path" 2>/dev/null || continue
+      case $(git --literal-pathspecs ls-files -s -- "$path") in
+        160000*) ;;
+        *) rename "$path" ;;
+      esac
+    done' sh "${now:-0}"
+}
+
 # Some files may be at $new: all back to $old. What is neither the one nor the other is kept under
 # refs/rescue first.
 undo_files() {
@@ -81,7 +141,8 @@ undo_files() {
   index=$w/.git/agentvm-index
   g diff-tree -r -z --name-only --no-renames "$(tree_of "$old")" "$(tree_of "$new")" >"$list" || return 1
   GIT_INDEX_FILE=$index g read-tree "$(tree_of "$old")" &&
-    GIT_INDEX_FILE=$index g update-index --add --remove -z --stdin <"$list" 2>/dev/null &&
+    GIT_INDEX_FILE=$index g update-index --force-remove -z --stdin <"$list" &&
+    files_only <"$list" | GIT_INDEX_FILE=$index g update-index --add --remove -z --stdin 2>/dev/null &&
     seen=$(GIT_INDEX_FILE=$index g write-tree) || return 1
   g diff-tree -r --no-renames --diff-filter=d --name-only "$(tree_of "$old")" "$seen" | sort >"$list.old"
   g diff-tree -r --no-renames --diff-filter=d --name-only "$(tree_of "$new")" "$seen" | sort >"$list.new"
@@ -94,9 +155,10 @@ undo_files() {
   g read-tree "$(tree_of "$old")" || return 1
   # shellcheck disable=SC2016 # the inner shell expands them
   g diff-tree -r -z --name-only --no-renames --diff-filter=A "$(tree_of "$old")" "$(tree_of "$new")" |
+    files_only |
     xargs -0 sh -c 'for path; do rm -f -- "$path"; rmdir -p -- "${path%/*}" 2>/dev/null; done' sh
-  g diff-tree -r -z --name-only --no-renames --diff-filter=a "$(tree_of "$old")" "$(tree_of "$new")" |
-    g checkout-index -f -q -z --stdin || return 1
+  g diff-tree -r -z --name-only --no-renames --diff-filter=a "$(tree_of "$old")" "$(tree_of "$new")" >"$list" &&
+    clear_the_way <"$list" && g checkout-index -f -q -z --stdin <"$list" || return 1
   g update-index -q --refresh >/dev/null 2>&1
   rm -f "$list" "$list.old" "$list.new" "$index"
 }
@@ -113,12 +175,19 @@ clear_leftovers() {
   done
 }
 
-# Mends under the lock if nobody has it.
+# Mends under the lock if nobody has it. Fails where nothing can be written.
 mend_if_free() {
-  exec 9>"$w/.git/agentvm.lock" || fail failed "cannot write to $w in the VM"
+  can_write "$w/.git/agentvm.lock" || return 1
+  exec 9>"$w/.git/agentvm.lock"
   if flock -n 9; then
     clear_leftovers
     mend || warn 'warning: a push that was cut off cannot be mended while git is at work in the workspace'
     flock -u 9
   fi
+}
+
+# The same for verbs that only read: what is in a workspace can be had from a disk that went
+# read-only, too.
+mend_if_possible() {
+  mend_if_free || warn "warning: cannot write to $w in the VM"
 }

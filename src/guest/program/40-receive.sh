@@ -78,9 +78,13 @@ refuse_dirty() {
 hook_pre_receive() {
   : >"$GIT_DIR/agentvm-received" || refuse_push 'cannot write to the workspace'
   # Descriptor 9 is the workspace's lock; the guest program opened it and gives it back.
-  flock -n 9 && exit 0
-  warn 'waiting for another push to this workspace'
-  flock -w 600 9 || refuse_push 'another push to this workspace does not end'
+  flock -n 9 || {
+    warn 'waiting for another push to this workspace'
+    flock -w 600 9 || refuse_push 'another push to this workspace does not end'
+  }
+  # git works in the directory that it entered, wherever that is by now.
+  [ "$(pwd -P)" = "$(cd "$AGENTVM_WORKSPACE/.git" 2>/dev/null && pwd -P)" ] ||
+    refuse_push 'the workspace was moved away during the push; push again'
   exit 0
 }
 
@@ -97,10 +101,14 @@ hook_update() { # REF OLD NEW
   # git read the refs before it took our lock.
   [ "$(tip_of "$1")" = "$2" ] || { is_null "$2" && is_null "$(tip_of "$1")"; } ||
     refuse_push "$1 has moved meanwhile; fetch first"
-  case $1 in refs/heads/*) ;; *) exit 0 ;; esac
-  if ! is_null "$2" && { is_null "$3" || ! g merge-base --is-ancestor "$2" "$3"; }; then
-    rescue "$2" 'agentvm: replaced by a push' || refuse_push "cannot keep the old commit of $1"
-  fi
+  is_null "$2" && exit 0
+  case $1 in
+    # What the host itself wrote.
+    refs/remotes/host/*) exit 0 ;;
+    refs/heads/*) ! is_null "$3" && g merge-base --is-ancestor "$2" "$3" && exit 0 ;;
+    # A tag has a message of its own, and may stand where no branch is.
+  esac
+  rescue "$2" 'agentvm: replaced by a push' || refuse_push "cannot keep what $1 was"
   exit 0
 }
 
@@ -122,6 +130,7 @@ hook_push_to_checkout() { # NEW
   # Files in the way, ignored ones included, are named before anything moves.
   # shellcheck disable=SC2016 # the inner shell expands them
   in_the_way=$(g diff-tree -r -z --name-only --no-renames --diff-filter=A "$(tree_of "$old")" "$(tree_of "$new")" |
+    not_behind_links |
     xargs -0 sh -c 'for path; do
       if [ -L "$path" ] || [ -f "$path" ]; then printf "%s\n" "$path"
       elif [ -e "$path" ]; then git -c core.fsmonitor=false -c core.quotePath=false ls-files -o -- "$path"; fi
@@ -154,7 +163,7 @@ receive() {
   find_workspace || make_workspace
   w=$root/$name
   cd "$w" || fail failed "cannot enter $w in the VM"
-  mend_if_free
+  mend_if_free || fail failed "cannot write to $w in the VM"
   write_hooks
   # pre-receive makes this file: something is about to change.
   received=$w/.git/agentvm-received
@@ -162,8 +171,8 @@ receive() {
   say created "$created"
   say branch "$ref"
   say end ok
-  AGENTVM_NOW=$now AGENTVM_SESSION=$nonce
-  export AGENTVM_NOW AGENTVM_SESSION
+  AGENTVM_NOW=$now AGENTVM_SESSION=$nonce AGENTVM_WORKSPACE=$w
+  export AGENTVM_NOW AGENTVM_SESSION AGENTVM_WORKSPACE
   git -c core.hooksPath="$hooks" -c core.fsmonitor=false -c core.fsync=all -c gc.auto=0 \
     -c maintenance.auto=false -c receive.autogc=false -c receive.denyCurrentBranch=updateInstead \
     -c receive.denyDeleteCurrent=refuse -c receive.shallowUpdate=true -c receive.updateServerInfo=false \

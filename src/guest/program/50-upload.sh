@@ -11,7 +11,7 @@ upload() {
   find_workspace || absent
   w=$root/$name
   cd "$w" || fail failed "cannot enter $w in the VM"
-  mend_if_free
+  mend_if_possible
   say workspace "$name"
   say branch "$ref"
   say end ok
@@ -23,12 +23,14 @@ upload() {
   git -c core.fsmonitor=false -c uploadpack.allowFilter=false -c transfer.hideRefs=refs/rescue \
     -c transfer.hideRefs=refs/stash -c transfer.hideRefs=refs/agentvm upload-pack "$w"
   # What git thinks of it, its client knows.
-  [ -z "$count_files" ] || wait_limited "$count_files" 10
+  [ -z "$count_files" ] || wait "$count_files"
   exit 0
 }
 
-# Says on stderr how many files are not committed: a fetch does not bring them.
+# Says on stderr how many files are not committed: a fetch does not bring them. Where git takes long
+# to find out, it and all that it started are ended, or they would hold ssh's streams.
 stays_behind() {
+  git() { timeout -k 1 10 git "$@"; }
   count=$(work_tree_state 2>/dev/null | tr -dc '\0' | wc -c)
   [ "$count" -eq 0 ] && return
   [ "$count" -eq 1 ] && files='1 file' || files="$count files"

@@ -7,7 +7,7 @@ locate() {
   if find_workspace; then
     w=$root/$name
     cd "$w" || fail failed "cannot enter $w in the VM"
-    mend_if_free
+    mend_if_possible
     say workspace "$name"
     say tip "$(g rev-parse -q --verify "$ref" 2>/dev/null)"
     if [ -n "$1" ] && g merge-base --is-ancestor "$1" "$ref" 2>/dev/null; then say contains yes; fi
@@ -242,7 +242,8 @@ nested_repositories() {
 discard() {
   find_workspace || absent
   w=$root/$name
-  exec 9>"$w/.git/agentvm.lock" || fail failed "cannot write to $w in the VM"
+  can_write "$w/.git/agentvm.lock" || fail failed "cannot write to $w in the VM"
+  exec 9>"$w/.git/agentvm.lock"
   flock -w 10 9 || fail failed "a push to workspace $name is going on"
   mkdir -p "$trash" || fail failed "cannot make the trash $trash in the VM"
   place=$name.$now

@@ -10,7 +10,7 @@ use super::limactl::{Instance, log_messages};
 use super::{Found, Lima, accel, name_processes, processes, record};
 use crate::clock;
 use crate::error::Error;
-use crate::guest::{Guest, now, time_limit};
+use crate::guest::{Guest, skew_of, time_limit};
 use crate::process::Running;
 use crate::ssh::Endpoint;
 use crate::ui::Progress;
@@ -230,7 +230,7 @@ fn log_in(endpoint: &Endpoint) -> anyhow::Result<Login> {
         Err(error) => return Err(error.into()),
     };
     if let Some(guest_now) = booted(&output.stdout) {
-        return Ok(Login::Booted { clock_skew: guest_now - now() });
+        return Ok(Login::Booted { clock_skew: skew_of(guest_now) });
     }
     Ok(match output.exit {
         Exit::Code(255) => Login::Refused(output.stderr_tail(1)),

@@ -180,11 +180,17 @@ impl Lima {
             Listed::Missing | Listed::Unclear(_) => None,
         };
         let dir = self.instance_dir();
-        if record.is_none() {
+        let made_here = record.as_ref().is_some_and(|known| known.lima_home == self.limactl.home());
+        if !made_here {
             match &instance {
-                None if !dir.exists() => return Err(self.absent()),
+                None if !dir.exists() && record.is_none() => return Err(self.absent()),
+                None if !dir.exists() => return self.files.forget(),
                 Some(instance) if host_key_of(instance).is_some() => {}
-                _ => return Err(self.broken(self.foreign())),
+                _ if record.is_none() => return Err(self.broken(self.foreign())),
+                _ => {
+                    ui::note(&format!("{} was not made by git-agent-vm and stays", dir.display()));
+                    return self.files.forget();
+                }
             }
         }
         if instance.as_ref().is_some_and(|instance| instance.protected) {

@@ -96,14 +96,18 @@ impl Lima {
                 Found::Instance(instance)
             }
             (None, Listed::Found(_)) => Found::Damaged(self.foreign()),
-            (None, Listed::Missing) => Found::Absent,
-            (None, Listed::Unclear(why)) if self.instance_dir().exists() => {
+            (None, listed) if self.instance_dir().exists() => {
+                let why = match listed {
+                    Listed::Unclear(why) => why,
+                    _ => "limactl list does not know it".into(),
+                };
                 Found::Damaged(Damage {
                     why: format!("{why}, though there is {}", self.instance_dir().display()),
                     hints: vec![format!("limactl list {}", self.name)],
                     for_good: true,
                 })
             }
+            (None, Listed::Missing) => Found::Absent,
             // Nothing known here, nothing there: that limactl is silent about it is its way.
             (None, Listed::Unclear(why)) if why.contains("says nothing") => Found::Absent,
             (None, Listed::Unclear(why)) => anyhow::bail!(why),
