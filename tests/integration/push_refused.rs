@@ -21,6 +21,18 @@ fn changed_file_refuses_a_push() {
 }
 
 #[test]
+fn change_that_only_its_bytes_give_away_refuses_a_push() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    // Of the same size, in the second in which the last push wrote file and index.
+    let change = "git config core.trustctime false && time=$(stat -c %y feature.txt) &&
+        printf 'two\\n' >feature.txt && touch -d \"$time\" feature.txt .git/index";
+    workspace.sh(change).succeeds();
+    lab.app().commit_on("feature", "host.txt", "host\n");
+    refused(&lab, &workspace).stderr_has("feature.txt");
+}
+
+#[test]
 fn staged_change_refuses_a_push() {
     let lab = Lab::new();
     let workspace = lab.pushed_feature();
