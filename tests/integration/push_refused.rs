@@ -33,6 +33,20 @@ fn change_that_only_its_bytes_give_away_refuses_a_push() {
 }
 
 #[test]
+fn hint_of_a_refused_push_can_be_pasted_whatever_the_branch_is_called() {
+    let lab = Lab::new();
+    let branch = "it's;touch${IFS}pwned";
+    lab.git(["branch", branch, "feature"]).succeeds();
+    lab.agent_vm(["push", branch]).succeeds();
+    let name = lab.workspaces().remove(0);
+    lab.workspace(&name).write("feature.txt", "the agent edits this\n");
+    lab.app().commit_on(branch, "host.txt", "host\n");
+    lab.git(["push", &format!("agentvm::{branch}")])
+        .fails(1)
+        .stderr_has(r"git agent-vm connect 'it'\''s;touch${IFS}pwned'");
+}
+
+#[test]
 fn staged_change_refuses_a_push() {
     let lab = Lab::new();
     let workspace = lab.pushed_feature();

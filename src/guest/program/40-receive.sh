@@ -72,7 +72,7 @@ refuse_dirty() {
   printf '%s\n' "$dirty" | sed -n '1,10s/^/error:   /p' >&2
   count=$(printf '%s\n' "$dirty" | wc -l)
   [ "$count" -le 10 ] || warn "error:   and $((count - 10)) more"
-  warn "hint: commit them there (git agent-vm connect ${ref#refs/heads/}), then push again"
+  warn "hint: commit them there (git agent-vm connect $(branch_word)), then push again"
   exit 1
 }
 
