@@ -211,6 +211,16 @@ fn porcelain_output_is_gits_own() {
 }
 
 #[test]
+fn push_options_do_not_stand_in_the_way() {
+    let lab = Lab::new();
+    lab.git("push -o ci.skip agentvm::feature").succeeds();
+    let tip = lab.app().commit_on("feature", "more.txt", "more\n");
+    lab.git_config("push.pushOption", "said \"so\"");
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(lab.workspace("app-feature").tip("HEAD"), tip);
+}
+
+#[test]
 fn quiet_push_says_nothing() {
     let lab = Lab::new();
     lab.git("push -q agentvm::feature").succeeds().stdout_is("").stderr_is("");

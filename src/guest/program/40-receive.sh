@@ -167,6 +167,7 @@ receive() {
   export AGENTVM_NOW AGENTVM_SESSION
   git -c core.hooksPath="$hooks" -c core.fsmonitor=false -c core.fsync=all -c gc.auto=0 \
     -c maintenance.auto=false -c receive.autogc=false -c receive.denyCurrentBranch=updateInstead \
+    -c receive.advertisePushOptions=true \
     -c receive.denyDeleteCurrent=refuse -c receive.shallowUpdate=true -c receive.updateServerInfo=false \
     -c core.logAllRefUpdates=always -c transfer.hideRefs=refs/rescue -c transfer.hideRefs=refs/stash \
     -c transfer.hideRefs=refs/agentvm receive-pack "$w"
