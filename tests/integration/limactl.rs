@@ -40,6 +40,14 @@ fn remember_vm(lab: &Lab) {
     let record = serde_json::json!({"version": 1, "made": 1_767_225_600, "finished": true,
         "lima_home": lab.home().join(".lima")});
     fs_err::write(dir.join("record.json"), record.to_string()).unwrap();
+    // A host key is pinned, if none that anybody has.
+    fs_err::write(dir.join("known_hosts"), "").unwrap();
+}
+
+/// What limactl says of a VM with 2 processors, 4 GiB of memory and a disk of 20 GiB.
+fn instance(status: &str) -> String {
+    r#"echo '{"name":"agent-vm","status":"STATUS","dir":"'"$HOME"'/.lima/agent-vm","cpus":2,"memory":4294967296,"disk":21474836480,"config":{"plain":true,"user":{"name":"agent"},"param":{"hostKey":"eA=="}}}'"#
+        .replace("STATUS", status)
 }
 
 fn calls(lab: &Lab) -> String {
@@ -144,12 +152,35 @@ fn an_override_that_opens_the_host_is_refused_and_named() {
     let dir = lab.home().join(".lima/_config");
     fs_err::create_dir_all(&dir).unwrap();
     fs_err::write(dir.join("override.yaml"), "ssh:\n  forwardAgent: true\n").unwrap();
-    // A host key of the right form is not needed: it is looked at later than the record.
-    let state = lab.home().join(".local/state/git-agent-vm/vm/agent-vm");
-    fs_err::write(state.join("known_hosts"), "").unwrap();
     lab.agent_vm("start")
         .fails(1)
         .stderr_has("forward your ssh agent")
         .stderr_has(dir.join("override.yaml").to_str().unwrap());
     assert!(!calls(&lab).contains("start"), "{}", calls(&lab));
+}
+
+#[test]
+fn a_broken_vm_is_shown_with_what_can_be_done() {
+    let said = "echo 'time=\"x\" level=warning msg=\"it has errors\" errors=\"[no disk]\"' >&2";
+    let lab = lab(&format!("{said}; {}", instance("Broken")), "exit 0");
+    remember_vm(&lab);
+    lab.agent_vm("status")
+        .succeeds()
+        .stdout_has("broken: it was made on 2026-01-01 00:00 UTC in ")
+        .stdout_has("no disk")
+        .stderr_has("hint: git agent-vm start tries to mend it");
+    lab.agent_vm("destroy").fails(3).stderr_has("no disk").stderr_has("destroy --force");
+    for verb in ["start", "stop"] {
+        lab.agent_vm(verb).fails(1).stderr_has("is broken").stderr_has("no disk");
+    }
+
+    // Its own file is damaged: nothing that is offered may be in vain.
+    let lab = self::lab(r#"echo '{"name":"agent-vm","status":"","dir":"/x/agent-vm"}'"#, "exit 0");
+    remember_vm(&lab);
+    lab.agent_vm("status")
+        .succeeds()
+        .stdout_has("broken")
+        .stderr_has("put /x/agent-vm/lima.yaml right")
+        .stderr_lacks("tries to mend it");
+    lab.agent_vm("destroy").fails(3).stderr_has("lima.yaml").stderr_lacks("tries to mend it");
 }
