@@ -218,6 +218,30 @@ fn missing_ssh_program_is_exit_code_5() {
 }
 
 #[test]
+fn old_git_is_exit_code_5() {
+    let lab = Lab::new();
+    let real = lab.host("sh", ["-c", "command -v git"]).succeeds().text();
+    let old = lab.path().join("old");
+    fs_err::create_dir(&old).unwrap();
+    let script = format!(
+        "#!/bin/sh\ncase $1 in --version) echo git version 2.30.2 ;; *) exec {real} \"$@\" ;; esac\n"
+    );
+    fs_err::write(old.join("git"), script).unwrap();
+    lab.host("chmod", ["+x", old.join("git").to_str().unwrap()]).succeeds();
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{}:{path}", old.display(), lab.path().join("bin").display());
+    for (verb, code) in [("status", 5), ("push feature", 5), ("connect feature -- true", 125)] {
+        lab.host("git-agent-vm", verb)
+            .in_dir(lab.app().path())
+            .env("PATH", &path)
+            .fails(code)
+            .stderr_has("git 2.30 is too old: 2.39 or newer is needed")
+            .stderr_has("hint: ");
+    }
+    assert!(lab.workspaces().is_empty());
+}
+
+#[test]
 fn missing_limactl_is_exit_code_5() {
     let lab = Lab::host_only("home");
     lab.make_app().enrol("feature");
