@@ -109,6 +109,28 @@ fn bad_setting_names_key_file_and_rule() {
 }
 
 #[test]
+fn setting_that_has_no_effect_yet_is_not_passed_over_in_silence() {
+    let lab = Lab::new();
+    lab.git("config agentvm.egress none").succeeds();
+    lab.agent_vm("status")
+        .succeeds()
+        .stderr_has("warning: agentvm.egress in ")
+        .stderr_has("has no effect in this version");
+    lab.git("push agentvm::feature").succeeds().stderr_lacks("egress");
+}
+
+#[test]
+fn missing_directories_and_files_of_settings_are_named_with_the_way_to_them() {
+    let lab = Lab::new();
+    for key in ["agentvm.common", "agentvm.sshConfig"] {
+        lab.git(["-c", &format!("{key}=/no/such/place"), "agent-vm", "start"])
+            .fails(2)
+            .stderr_has("/no/such/place")
+            .stderr_has(&format!("hint: git config --show-origin {key}"));
+    }
+}
+
+#[test]
 fn unknown_setting_stops_the_command_and_not_the_helper() {
     let lab = Lab::new();
     lab.git("config agentvm.memroy 8").succeeds();
