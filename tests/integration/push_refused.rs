@@ -47,6 +47,24 @@ fn hint_of_a_refused_push_can_be_pasted_whatever_the_branch_is_called() {
 }
 
 #[test]
+fn rebase_after_a_refused_push_keeps_the_hosts_commit() {
+    // glandium/git-cinnabar#81
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    lab.git("checkout -q feature").succeeds();
+    lab.app().commit("host.txt", "host\n");
+    workspace.write("feature.txt", "two\n");
+    lab.git("push agentvm::feature").fails(1);
+    workspace.git("checkout -q -- feature.txt").succeeds();
+    let agents = workspace.commit("agent.txt", "agent\n");
+    lab.git("pull -q --rebase agentvm::feature").succeeds();
+    assert_eq!(lab.app().tip("HEAD^"), agents);
+    assert_eq!(lab.app().read("host.txt"), "host\n");
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(workspace.read("host.txt"), "host\n");
+}
+
+#[test]
 fn staged_change_refuses_a_push() {
     let lab = Lab::new();
     let workspace = lab.pushed_feature();
