@@ -9,8 +9,10 @@ use std::path::PathBuf;
 use crate::error::Error;
 use crate::git::Repo;
 use crate::sanitize;
+use crate::ui;
 
-/// Keys of later versions and of others' scripts: known, so not an error, and without effect here.
+/// Keys of later versions: known, so not an error, but whoever sets one is told that it has no
+/// effect here. A restriction that is silently not there would be worse than none.
 const RESERVED: &[&str] = &["template", "limahome", "credentials", "proxy", "egress"];
 
 /// What else is read in the same call of git: whose identity a workspace gets, and enrolments.
@@ -189,7 +191,12 @@ impl Config {
     ) -> Result<(), Error> {
         match self.apply(key, value) {
             Ok(true) => Ok(()),
-            Ok(false) if RESERVED.contains(&key) || unknown == UnknownKeys::Ignore => Ok(()),
+            Ok(false) if unknown == UnknownKeys::Ignore => Ok(()),
+            Ok(false) if RESERVED.contains(&key) => {
+                let place = origin_name(origin);
+                ui::warning(&format!("agentvm.{key} in {place} has no effect in this version"));
+                Ok(())
+            }
             Ok(false) => Err(Error::usage(format!(
                 "unknown key agentvm.{} in {}",
                 sanitize::text(key),

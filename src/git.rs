@@ -11,6 +11,8 @@ use crate::branch::BranchName;
 use crate::error::Error;
 use crate::process::{Cmd, Output, ProcessError};
 
+mod version;
+
 /// A git command that only reads or writes a little and still runs after this time hangs.
 const SHORT: Duration = Duration::from_secs(120);
 
@@ -64,8 +66,9 @@ pub struct Repo {
 
 impl Repo {
     /// The repository that git would use here: `GIT_DIR`, or the one around the current directory.
-    /// `None` if there is none.
+    /// `None` if there is none. Every command begins with this, so git's version is looked at here.
     pub fn discover() -> anyhow::Result<Option<Self>> {
+        version::check()?;
         if std::env::var_os("GIT_DIR").is_none() && !git_finds_one()? {
             return Ok(None);
         }

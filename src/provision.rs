@@ -95,6 +95,7 @@ fn common_file(config: &Config, name: &str, built_in: &str) -> anyhow::Result<(S
             "agentvm.common: there is no directory {}",
             dir.display()
         ))
+        .hint("git config --show-origin agentvm.common shows where it is set")
         .into());
     }
     let path = dir.join(name);

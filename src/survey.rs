@@ -55,6 +55,9 @@ pub struct Vm {
     pub clock_skew_s: Option<i64>,
     /// Why something above or the workspaces are null.
     pub error: Option<String>,
+    /// For people: what can be done about a VM that is broken.
+    #[serde(skip)]
+    pub remedies: Vec<String>,
 }
 
 /// The sshfs mount.
@@ -128,6 +131,7 @@ pub fn look(config: &Config, repo: Option<&Repo>) -> (Report, Option<anyhow::Err
             disk_used_bytes: None,
             clock_skew_s: None,
             error: None,
+            remedies: Vec::new(),
         },
         mount: Mount { path: None, state: "none" },
         workspaces: None,
@@ -160,8 +164,9 @@ fn fill(report: &mut Report, config: &Config, repo: Option<&Repo>) -> anyhow::Re
             report.workspaces = Some(Vec::new());
             return Ok(());
         }
-        State::Broken(why) => {
-            vm.error = Some(why.to_string());
+        State::Broken(damage) => {
+            vm.error = Some(damage.to_string());
+            vm.remedies.clone_from(&damage.hints);
             return Ok(());
         }
         State::Stopped | State::Starting => {

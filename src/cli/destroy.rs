@@ -60,13 +60,11 @@ fn check(
     config: Config,
 ) -> anyhow::Result<()> {
     let describe = provider.describe();
-    if let State::Broken(why) = state {
-        return Err(Error::would_lose_work(format!(
-            "what the {describe} holds cannot be learned: it is broken: {why}"
-        ))
-        .hint("git agent-vm start tries to mend it")
-        .hint(AGAIN)
-        .into());
+    if let State::Broken(damage) = state {
+        let error = Error::would_lose_work(format!(
+            "what the {describe} holds cannot be learned: it is broken: {damage}"
+        ));
+        return Err(damage.hints.iter().fold(error, Error::hint).hint(AGAIN).into());
     }
     if *state == State::Stopped {
         ui::note(&format!("the {describe} is stopped; starting it to look what it holds"));

@@ -58,7 +58,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let exit = send(&here.repo, branch, &flags)?;
     if exit == Exit::Code(1) && !args.force {
         ui::hint(&format!(
-            "git agent-vm fetch {branch} brings what the workspace has and this repository has not"
+            "git agent-vm fetch {} brings what the workspace has and this repository has not",
+            branch.in_shell()
         ));
     }
     Ok(git_exit(exit))

@@ -85,7 +85,7 @@ fn offer_branch(repo: &Repo, config: &Config) -> anyhow::Result<()> {
         return Ok(());
     };
     if repo.branch_tip(&branch)?.is_none() {
-        ui::hint(&format!("after the first commit: git push agentvm::{branch}"));
+        ui::hint(&format!("after the first commit: git push agentvm::{}", branch.in_shell()));
         return Ok(());
     }
     if config.enrolment(&branch).is_none() {

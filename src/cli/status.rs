@@ -160,7 +160,7 @@ fn hints(report: &Report, in_repository: bool) -> Vec<String> {
                 "git agent-vm start starts it, and so does git push agentvm::BRANCH".into(),
             ];
         }
-        (Some("broken"), _) => return vec!["git agent-vm start tries to mend it".into()],
+        (Some("broken"), _) => return report.vm.remedies.clone(),
         (_, Some([])) if in_repository => {
             return vec!["there are no workspaces yet; git push agentvm::BRANCH makes one".into()];
         }

@@ -79,30 +79,13 @@ impl Relay {
     /// A master connection holds the stream as long as the guest's end of the session lives, even
     /// after our own ssh was ended: waiting for it would be waiting for the guest.
     #[must_use]
-    pub fn finish(mut self) -> String {
-        if let Some(thread) = self.thread.take() {
-            let started = Instant::now();
-            while !thread.is_finished() && started.elapsed() < LAST_WORDS {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-        }
-        self.kept()
-    }
-
-    /// The same where the other end may never close: a master connection holds the stream of a
-    /// session for as long as the command in the guest runs, even when our ssh was ended.
-    #[must_use]
-    pub fn finish_within(self, limit: std::time::Duration) -> String {
-        let deadline = std::time::Instant::now() + limit;
+    pub fn finish(self) -> String {
+        let started = Instant::now();
         while self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
-            && std::time::Instant::now() < deadline
+            && started.elapsed() < LAST_WORDS
         {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(2));
         }
-        self.kept()
-    }
-
-    fn kept(&self) -> String {
         let kept = self.shared.lock().map(|shared| shared.kept.clone()).unwrap_or_default();
         kept.trim_end().to_owned()
     }

@@ -46,9 +46,6 @@ const MASTER_PATIENCE: Duration = Duration::from_secs(8);
 /// The most that a verb may answer, in bytes: lists of files and commits.
 const ANSWER_CAP: usize = 64 << 20;
 
-/// How long ssh's last words are waited for after it was ended.
-const LAST_WORDS: Duration = Duration::from_millis(500);
-
 /// A verb of the guest program with its arguments.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -209,7 +206,7 @@ impl Guest {
             }
             Err(error) => {
                 ssh.kill();
-                let said = messages.map(|said| said.finish_within(LAST_WORDS)).unwrap_or_default();
+                let said = messages.map(messages::Relay::finish).unwrap_or_default();
                 Err(OpenError::NoGreeting(error, said))
             }
         }
@@ -361,8 +358,7 @@ impl Session {
 
     fn broken(&mut self, error: &WireError) -> anyhow::Error {
         self.ssh.kill();
-        let said =
-            self.messages.take().map(|said| said.finish_within(LAST_WORDS)).unwrap_or_default();
+        let said = self.messages.take().map(messages::Relay::finish).unwrap_or_default();
         let message = format!("lost the {}: {error}{}", self.describe, after_colon(&said));
         match error {
             WireError::TimedOut(_) => Error::timed_out(message).into(),

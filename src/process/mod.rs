@@ -8,13 +8,11 @@
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
-
-use crate::error::Error;
 
 mod exit;
 mod running;
@@ -311,13 +309,6 @@ fn read_in_background(
         // The receiver gives up first when the limit of time is reached.
         sender.send((index, result)).ok();
     });
-}
-
-/// Where a program is, or an error that names it and what it is needed for.
-pub fn find_program(name: &str, needed_for: &str) -> Result<PathBuf, Error> {
-    which::which(name).map_err(|_| {
-        Error::missing_program(format!("the program '{name}' was not found; {needed_for} needs it"))
-    })
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ pub fn run(
             "workspace '{}' sent commits without all that belongs to them; nothing was changed",
             session.workspace
         ))
-        .hint(format!("in the workspace: git fsck (git agent-vm connect {})", session.branch))
+        .hint(format!("git agent-vm connect {} -- git fsck names them", session.branch.in_shell()))
         .into());
     }
     if !options.cloning {

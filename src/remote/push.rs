@@ -98,7 +98,8 @@ fn refusal(repo: &Repo, session: &Session, spec: &str) -> anyhow::Result<Option<
     let branch = &session.branch;
     if name == branch.full_ref() {
         return Ok(Some(format!(
-            "it is the workspace's own branch; git agent-vm clean {branch} removes the workspace"
+            "it is the workspace's own branch; git agent-vm clean {} removes the workspace",
+            session.branch.in_shell()
         )));
     }
     match session.advertisement.tip(name) {

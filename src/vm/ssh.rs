@@ -30,6 +30,7 @@ impl SshHost {
                 "agentvm.sshConfig: there is no file {}",
                 file.display()
             ))
+            .hint("git config --show-origin agentvm.sshConfig shows where it is set")
             .into());
         }
         // Another host or configuration is another connection: its master must not be shared.

@@ -152,6 +152,23 @@ fn enrolment_never_sets_a_fetch_refspec() {
 }
 
 #[test]
+fn commands_that_only_show_settings_do_not_reach_for_the_vm() {
+    // aws/git-remote-codecommit#52
+    let lab = Lab::new();
+    lab.pushed_feature();
+    lab.git("remote add vm agentvm::").succeeds();
+    lab.git("config branch.main.remote vm").succeeds();
+    lab.git("config branch.main.merge refs/heads/main").succeeds();
+    lab.stop_sshd();
+    let sessions = lab.ssh_sessions_of(|| {
+        for command in ["remote -v", "remote show -n vm", "status -sb", "branch -vv"] {
+            lab.git(command).succeeds();
+        }
+    });
+    assert_eq!(sessions, 0);
+}
+
+#[test]
 fn tools_that_fetch_every_remote_leave_the_vm_alone() {
     // openclaw/openclaw#155070
     let lab = Lab::new();

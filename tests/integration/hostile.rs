@@ -1,6 +1,7 @@
 //! A guest that hangs, chatters or lies. Every wait has a limit, every answer a cap, everything
 //! printed is clean, and no process stays behind (each lab checks that as it goes).
 
+use git_agent_vm::ssh::{Endpoint, Master, Tty};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Lab, Run};
@@ -214,6 +215,50 @@ fn users_own_ssh_settings_are_neither_used_nor_touched() {
     odd(lab.agent_vm("status")).succeeds();
     let listed = lab.host("sh", ["-c", "ls -A .ssh"]).succeeds();
     listed.stdout_is("config");
+}
+
+#[test]
+fn keys_of_the_users_agent_are_not_offered() {
+    // trailofbits/coop#68
+    let lab = Lab::new();
+    let socket = lab.path().join("agent");
+    let agent = lab.host("ssh-agent", ["-D", "-a", socket.to_str().unwrap()]).background();
+    lab.wait_until("the agent is there", |_| socket.exists());
+    let with_agent = |run: Run| run.env("SSH_AUTH_SOCK", &socket);
+    let keys = "for n in 0 1 2 3 4 5 6 7 8 9; do ssh-keygen -q -t ed25519 -N '' -f ../key$n; done
+        ssh-add -q ../key?";
+    with_agent(lab.sh(keys)).succeeds();
+
+    // The guest sends away whoever offers them all.
+    let ssh = lab.path().join("ssh");
+    let config = fs_err::read_to_string(ssh.join("config")).unwrap();
+    let loose = config.lines().filter(|line| !line.contains("Identit") || line.contains("File"));
+    let loose: String = loose.map(|line| format!("{line}\n")).collect();
+    fs_err::write(ssh.join("loose"), loose).unwrap();
+    with_agent(lab.host("ssh", ["-F", ssh.join("loose").to_str().unwrap(), "vm", "true"]))
+        .fails(255)
+        .stderr_has("Too many authentication failures");
+
+    for command in ["push agentvm::feature", "fetch agentvm::feature"] {
+        with_agent(lab.git(command)).succeeds();
+    }
+    for verb in ["status", "connect feature -- true", "clean feature"] {
+        with_agent(lab.agent_vm(verb)).succeeds();
+    }
+    // The way into a VM of Lima: the key is named by us, and not by a configuration of the user's.
+    let vm = Endpoint {
+        dir: ssh.clone(),
+        destination: "vm".into(),
+        port: None,
+        identity: Some("id".into()),
+        pinned: None,
+        config: Some(ssh.join("loose")),
+    };
+    let login = vm.command("echo in", Tty::No, Master::Never).env("SSH_AUTH_SOCK", &socket);
+    let output = login.output().unwrap();
+    assert_eq!(output.stdout, b"in\n", "{}", output.stderr_tail(3));
+    agent.signal(Signal::TERM);
+    agent.finish();
 }
 
 /// The pid of our ssh master.

@@ -40,6 +40,22 @@ fn remember_vm(lab: &Lab) {
     let record = serde_json::json!({"version": 1, "made": 1_767_225_600, "finished": true,
         "lima_home": lab.home().join(".lima")});
     fs_err::write(dir.join("record.json"), record.to_string()).unwrap();
+    // A host key is pinned, if none that anybody has.
+    fs_err::write(dir.join("known_hosts"), "").unwrap();
+}
+
+/// What limactl says of a VM with 2 processors, 4 GiB of memory and a disk of 20 GiB.
+fn instance(status: &str) -> String {
+    r#"echo '{"name":"agent-vm","status":"STATUS","dir":"'"$HOME"'/.lima/agent-vm","cpus":2,"memory":4294967296,"disk":21474836480,"config":{"plain":true,"user":{"name":"agent"},"param":{"hostKey":"eA=="}}}'"#
+        .replace("STATUS", status)
+}
+
+/// The files of a VM whose host agent is alive, with its ssh on this port of the loopback.
+fn run_vm(lab: &Lab, port: u16) {
+    let dir = lab.home().join(".lima/agent-vm");
+    fs_err::create_dir_all(&dir).unwrap();
+    fs_err::write(dir.join("ha.pid"), std::process::id().to_string()).unwrap();
+    fs_err::write(dir.join("ssh.config"), format!("Host lima-agent-vm\n  Port {port}\n")).unwrap();
 }
 
 fn calls(lab: &Lab) -> String {
@@ -144,9 +160,6 @@ fn an_override_that_opens_the_host_is_refused_and_named() {
     let dir = lab.home().join(".lima/_config");
     fs_err::create_dir_all(&dir).unwrap();
     fs_err::write(dir.join("override.yaml"), "ssh:\n  forwardAgent: true\n").unwrap();
-    // A host key of the right form is not needed: it is looked at later than the record.
-    let state = lab.home().join(".local/state/git-agent-vm/vm/agent-vm");
-    fs_err::write(state.join("known_hosts"), "").unwrap();
     lab.agent_vm("start")
         .fails(1)
         .stderr_has("forward your ssh agent")
@@ -186,4 +199,228 @@ fn disk_that_limactl_does_not_know_is_never_cleared_for_a_new_vm() {
     lab.agent_vm("start").fails(1).stderr_has("though there is");
     assert!(dir.join("disk").exists());
     assert!(!calls(&lab).contains("delete"), "{}", calls(&lab));
+}
+
+#[test]
+fn an_override_that_mounts_the_host_is_refused_and_named() {
+    let lab = lab(&instance("Stopped"), "exit 0");
+    remember_vm(&lab);
+    let dir = lab.home().join(".lima/_config");
+    fs_err::create_dir_all(&dir).unwrap();
+    let file = dir.join("default.yaml");
+    fs_err::write(&file, "mounts:\n- location: \"~\"\n").unwrap();
+    lab.agent_vm("start").fails(1).stderr_has("mounts").stderr_has(file.to_str().unwrap());
+    assert!(!calls(&lab).contains("start"), "{}", calls(&lab));
+}
+
+#[test]
+fn an_image_that_is_missing_or_altered_is_named_and_nothing_is_made() {
+    let lab = lab(NO_INSTANCE, "exit 0");
+    let image = lab.path().join("image");
+    fs_err::create_dir(&image).unwrap();
+    fs_err::write(image.join("disk.qcow2"), "altered").unwrap();
+    let sums = format!("{}  disk.qcow2\n", "0".repeat(64));
+    fs_err::write(image.join("SHA256SUMS"), sums).unwrap();
+    for (value, word) in [
+        ("/no/such/image.qcow2", "cannot read /no/such/image.qcow2"),
+        (image.to_str().unwrap(), "disk.qcow2 is not what"),
+        ("https://example.org/disk.qcow2", "a URL needs a digest"),
+        ("disk.qcow2", "an absolute path"),
+    ] {
+        lab.git(["-c", &format!("agentvm.image={value}"), "agent-vm", "start"])
+            .fails(2)
+            .stderr_has(word)
+            .stderr_has("hint: ");
+    }
+    assert!(!calls(&lab).contains("create"), "{}", calls(&lab));
+    assert!(!lab.home().join(".local/state/git-agent-vm/vm/agent-vm").exists());
+}
+
+#[test]
+fn a_stopped_vm_is_shown_as_it_is_and_left_so() {
+    let lab = lab(&instance("Stopped"), "exit 0");
+    remember_vm(&lab);
+    lab.git(["config", "agentvm.id", &"a".repeat(32)]).succeeds();
+    lab.agent_vm("status")
+        .succeeds()
+        .stdout_has("VM agent-vm: stopped, 2 CPUs, 4.00 GiB memory, 20.00 GiB disk")
+        .stderr_has("git agent-vm start starts it");
+    let status = lab.agent_vm("status --json").succeeds().json();
+    assert_eq!(status["vm"]["status"], "stopped");
+    assert!(status["workspaces"].is_null(), "{status:#}");
+    lab.agent_vm("stop").succeeds().stderr_has("is stopped already");
+    // Stopped by hand, so a fetch in the background does not start it.
+    lab.git("fetch agentvm::feature").fails(128).stderr_has("hint: git agent-vm start starts it");
+    for verb in ["fetch feature", "clean feature", "push feature"] {
+        lab.git(&format!("-c agentvm.autoStart=false agent-vm {verb}"))
+            .fails(1)
+            .stderr_has("the VM 'agent-vm' is stopped")
+            .stderr_has("hint: git agent-vm start starts it");
+    }
+    assert!(!calls(&lab).contains("start"), "{}", calls(&lab));
+}
+
+#[test]
+fn a_vm_that_does_not_come_up_is_waited_for_until_the_limit() {
+    let lab = lab(&instance("Running"), "exit 0");
+    remember_vm(&lab);
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    run_vm(&lab, closed);
+    let status = lab.agent_vm("status --json").succeeds().json();
+    assert_eq!(status["vm"]["status"], "starting");
+    lab.agent_vm("start")
+        .env("GIT_AGENT_VM_TIME_LIMIT", "1")
+        .fails(6)
+        .stderr_has("did not finish booting in 1 s")
+        .stderr_has("hint: git agent-vm start waits on");
+    lab.git("push agentvm::feature")
+        .env("GIT_AGENT_VM_TIME_LIMIT", "1")
+        .fails(128)
+        .stderr_has("did not finish booting in 1 s");
+}
+
+#[test]
+fn a_broken_vm_is_shown_with_what_can_be_done() {
+    let said = "echo 'time=\"x\" level=warning msg=\"it has errors\" errors=\"[no disk]\"' >&2";
+    let lab = lab(&format!("{said}; {}", instance("Broken")), "exit 0");
+    remember_vm(&lab);
+    lab.agent_vm("status")
+        .succeeds()
+        .stdout_has("broken: it was made on 2026-01-01 00:00 UTC in ")
+        .stdout_has("no disk")
+        .stderr_has("hint: git agent-vm start tries to mend it");
+    lab.agent_vm("destroy").fails(3).stderr_has("no disk").stderr_has("destroy --force");
+    for verb in ["start", "stop"] {
+        lab.agent_vm(verb).fails(1).stderr_has("is broken").stderr_has("no disk");
+    }
+
+    // Its own file is damaged: nothing that is offered may be in vain.
+    let lab = self::lab(r#"echo '{"name":"agent-vm","status":"","dir":"/x/agent-vm"}'"#, "exit 0");
+    remember_vm(&lab);
+    lab.agent_vm("status")
+        .succeeds()
+        .stdout_has("broken")
+        .stderr_has("put /x/agent-vm/lima.yaml right")
+        .stderr_lacks("tries to mend it");
+    lab.agent_vm("destroy").fails(3).stderr_has("lima.yaml").stderr_lacks("tries to mend it");
+}
+
+#[test]
+fn resources_of_a_vm_change_while_it_is_stopped() {
+    let lab = lab(&instance("Stopped"), "exit 0\n;;\n*edit*) exit 0");
+    lab.git_config("agentvm.accel", "tcg");
+    remember_vm(&lab);
+    lab.agent_vm("start --disk 10")
+        .fails(2)
+        .stderr_has("has 20.00 GiB and cannot shrink to 10.00 GiB")
+        .stderr_has("hint: a smaller disk needs a new VM");
+    assert!(!calls(&lab).contains("edit"), "{}", calls(&lab));
+    // The start itself is more than this limactl can do.
+    lab.agent_vm("start --cpus 4 --memory 4GiB --disk 30")
+        .fails(1)
+        .stderr_has("did not start")
+        .stderr_has("hint: logs: ");
+    let calls = calls(&lab);
+    assert!(calls.contains("edit --cpus=4 --disk=30 agent-vm"), "{calls}");
+}
+
+#[test]
+fn resources_of_a_running_vm_stay_and_the_way_to_change_them_is_said() {
+    let lab = lab(&instance("Running"), "exit 0");
+    remember_vm(&lab);
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    run_vm(&lab, closed);
+    lab.agent_vm("start --memory 6GiB --cpus 2")
+        .env("GIT_AGENT_VM_TIME_LIMIT", "1")
+        .fails(6)
+        .stderr_has("runs with 2 cpus, 4.00 GiB memory, 20.00 GiB disk")
+        .stderr_has("hint: git agent-vm stop && git agent-vm start --memory 6");
+    assert!(!calls(&lab).contains("edit"), "{}", calls(&lab));
+}
+
+/// A limactl that knows the VM from the moment on that it has made it.
+const LIST_WHAT_IS_MADE: &str =
+    "test ! -e \"$HOME/.lima/agent-vm/made\" || exec cat \"$HOME/.lima/agent-vm/made\"";
+
+#[test]
+fn two_starts_at_once_make_one_vm_wherever_they_are_started() {
+    // denoland/clawpatrol#670
+    let create = format!(
+        "until test -e \"$HOME/go\"; do sleep 0.05; done; mkdir -p \"$HOME/.lima/agent-vm\"
+        {} >\"$HOME/.lima/agent-vm/made\"",
+        instance("Stopped")
+    );
+    let lab = lab(&format!("{LIST_WHAT_IS_MADE}\n{NO_INSTANCE}"), &create);
+    lab.git_config("agentvm.accel", "tcg");
+    let run_dir = lab.path().join("run");
+    fs_err::create_dir(&run_dir).unwrap();
+    let count = |word: &str| calls(&lab).lines().filter(|line| line.contains(word)).count();
+    let first = lab.agent_vm("start").env("XDG_RUNTIME_DIR", &run_dir).env("TMPDIR", &run_dir);
+    let first = first.background();
+    lab.wait_until("the first makes the VM", |_| count("create") == 1);
+    let second = lab.agent_vm("start").background();
+    lab.wait_until("the second is about to", |_| count("--version") == 2);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    fs_err::write(lab.home().join("go"), "").unwrap();
+    // The start itself is more than this limactl can do.
+    first.finish().stderr_has("did not start");
+    second
+        .finish()
+        .stderr_has("waiting for git agent-vm to finish making the VM 'agent-vm' (process ")
+        .stderr_has("did not start");
+    assert_eq!(count("create"), 1, "{}", calls(&lab));
+}
+
+#[test]
+fn an_interrupted_start_lets_the_next_one_carry_on() {
+    let create = format!(
+        "mkdir -p \"$HOME/.lima/agent-vm\"; test -e \"$HOME/go\" || exec sleep 50
+        {} >\"$HOME/.lima/agent-vm/made\"
+        ;;\n*delete*) rm -r \"$HOME/.lima/agent-vm\"",
+        instance("Stopped")
+    );
+    let lab = lab(&format!("{LIST_WHAT_IS_MADE}\n{NO_INSTANCE}"), &create);
+    lab.git_config("agentvm.accel", "tcg");
+    let start = lab.agent_vm("start").background();
+    lab.wait_until("it makes the VM", |lab| lab.home().join(".lima/agent-vm").exists());
+    start.signal(rustix::process::Signal::INT);
+    let ran = start.finish();
+    assert_eq!(ran.code, 130, "{ran}");
+    fs_err::write(lab.home().join("go"), "").unwrap();
+    // The start itself is more than this limactl can do.
+    lab.agent_vm("start").fails(1).stderr_has("did not start");
+    let calls = calls(&lab);
+    assert!(calls.contains("delete --force agent-vm"), "{calls}");
+    assert!(lab.home().join(".lima/agent-vm/made").exists());
+}
+
+#[test]
+fn a_stranger_on_the_vms_port_gets_no_login() {
+    // lima-vm/lima#1514
+    let lab = Lab::new();
+    lab.git_config("agentvm.provider", "lima");
+    lab.git(["config", "agentvm.id", &"a".repeat(32)]).succeeds();
+    let calls = lab.path().join("limactl-calls");
+    let list = instance("Running");
+    put_limactl(&lab, &format!("#!/bin/sh\necho \"$*\" >>'{}'\n{list}\n", calls.display()));
+    remember_vm(&lab);
+    let ssh = lab.path().join("ssh");
+    let config = fs_err::read_to_string(ssh.join("config")).unwrap();
+    let port = config.lines().find_map(|line| line.trim().strip_prefix("Port ")).unwrap();
+    run_vm(&lab, port.parse().unwrap());
+    // Another key than the stranger's is pinned, and our own would open the door.
+    let state = lab.home().join(".local/state/git-agent-vm/vm/agent-vm");
+    let pinned = format!("agent-vm {}", fs_err::read_to_string(ssh.join("id.pub")).unwrap());
+    fs_err::write(state.join("known_hosts"), pinned).unwrap();
+    fs_err::create_dir(lab.home().join(".lima/_config")).unwrap();
+    fs_err::copy(ssh.join("id"), lab.home().join(".lima/_config/user")).unwrap();
+    for command in ["fetch agentvm::feature", "push agentvm::feature"] {
+        lab.git(command)
+            .env("GIT_AGENT_VM_TIME_LIMIT", "1")
+            .fails(128)
+            .stderr_has("Host key verification failed");
+    }
+    let log = lab.sshd_log();
+    assert!(log.contains("[preauth]"), "nobody came\n{log}");
+    assert!(!log.contains("user agent") && !log.contains("Accepted"), "{log}");
 }

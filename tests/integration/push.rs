@@ -118,6 +118,29 @@ fn force_with_lease_obeys_the_expected_tip() {
 }
 
 #[test]
+fn lease_progress_and_porcelain_go_together() {
+    // keybase/client#8912
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let old = workspace.tip("HEAD");
+    let agents = workspace.commit("agent.txt", "agent\n");
+    let tip = lab.app().commit_on("feature", "host.txt", "host\n");
+    let push = |expected: &str| {
+        let lease = format!("--force-with-lease=feature:{expected}");
+        lab.git(["push", "--porcelain", "--progress", &lease, "agentvm::feature"])
+    };
+    push(&old)
+        .fails(1)
+        .stdout_has("!\trefs/heads/feature:refs/heads/feature\t[rejected] (stale info)");
+    push(&agents)
+        .succeeds()
+        .stdout_has("+\trefs/heads/feature:refs/heads/feature\t")
+        .stdout_has("(forced update)");
+    assert_eq!(workspace.tip("HEAD"), tip);
+    assert!(workspace.refs("refs/rescue").contains(&agents), "{}", workspace.refs(""));
+}
+
+#[test]
 fn dry_run_says_what_would_be_and_leaves_no_workspace() {
     let lab = Lab::new();
     lab.git("push --dry-run agentvm::feature").succeeds().stderr_has("[new branch]");
@@ -208,6 +231,16 @@ fn porcelain_output_is_gits_own() {
     lab.git("push --porcelain agentvm::feature")
         .fails(1)
         .stdout_has("!\trefs/heads/feature:refs/heads/feature\t[rejected] (fetch first)");
+}
+
+#[test]
+fn push_options_do_not_stand_in_the_way() {
+    let lab = Lab::new();
+    lab.git("push -o ci.skip agentvm::feature").succeeds();
+    let tip = lab.app().commit_on("feature", "more.txt", "more\n");
+    lab.git_config("push.pushOption", "said \"so\"");
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(lab.workspace("app-feature").tip("HEAD"), tip);
 }
 
 #[test]

@@ -21,6 +21,50 @@ fn changed_file_refuses_a_push() {
 }
 
 #[test]
+fn change_that_only_its_bytes_give_away_refuses_a_push() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    // Of the same size, in the second in which the last push wrote file and index.
+    let change = "git config core.trustctime false && time=$(stat -c %y feature.txt) &&
+        printf 'two\\n' >feature.txt && touch -d \"$time\" feature.txt .git/index";
+    workspace.sh(change).succeeds();
+    lab.app().commit_on("feature", "host.txt", "host\n");
+    refused(&lab, &workspace).stderr_has("feature.txt");
+}
+
+#[test]
+fn hint_of_a_refused_push_can_be_pasted_whatever_the_branch_is_called() {
+    let lab = Lab::new();
+    let branch = "it's;touch${IFS}pwned";
+    lab.git(["branch", branch, "feature"]).succeeds();
+    lab.agent_vm(["push", branch]).succeeds();
+    let name = lab.workspaces().remove(0);
+    lab.workspace(&name).write("feature.txt", "the agent edits this\n");
+    lab.app().commit_on(branch, "host.txt", "host\n");
+    lab.git(["push", &format!("agentvm::{branch}")])
+        .fails(1)
+        .stderr_has(r"git agent-vm connect 'it'\''s;touch${IFS}pwned'");
+}
+
+#[test]
+fn rebase_after_a_refused_push_keeps_the_hosts_commit() {
+    // glandium/git-cinnabar#81
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    lab.git("checkout -q feature").succeeds();
+    lab.app().commit("host.txt", "host\n");
+    workspace.write("feature.txt", "two\n");
+    lab.git("push agentvm::feature").fails(1);
+    workspace.git("checkout -q -- feature.txt").succeeds();
+    let agents = workspace.commit("agent.txt", "agent\n");
+    lab.git("pull -q --rebase agentvm::feature").succeeds();
+    assert_eq!(lab.app().tip("HEAD^"), agents);
+    assert_eq!(lab.app().read("host.txt"), "host\n");
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(workspace.read("host.txt"), "host\n");
+}
+
+#[test]
 fn staged_change_refuses_a_push() {
     let lab = Lab::new();
     let workspace = lab.pushed_feature();

@@ -43,3 +43,11 @@ absent() {
 can_write() { true 2>/dev/null >>"$1"; }
 
 warn() { printf '%s\n' "$1" >&2; }
+
+# The branch of $ref as a word that can be pasted into a shell.
+branch_word() {
+  case ${ref#refs/heads/} in
+    *[!A-Za-z0-9._/@%+=-]*) printf "'%s'" "$(printf %s "${ref#refs/heads/}" | sed "s/'/'\\\\''/g")" ;;
+    *) printf %s "${ref#refs/heads/}" ;;
+  esac
+}

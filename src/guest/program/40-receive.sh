@@ -30,7 +30,7 @@ operation() {
 hidden_changes() {
   g ls-files -v -z | tr '\0\n' '\n\0' | grep -q '^[a-zS]' || return 0
   copy=$1/agentvm-flags.$$
-  cp "$1/index" "$copy" || return 1
+  cp -p "$1/index" "$copy" || return 1
   # Given both options, git obeys the first alone.
   for flag in --no-assume-unchanged --no-skip-worktree; do
     g ls-files -v -z | tr '\0\n' '\n\0' | sed -n 's/^[a-zS] //p' | tr '\0\n' '\n\0' |
@@ -57,9 +57,10 @@ refuse_dirty() {
     refuse_push "the lock .git/$lock.lock is there since $age s: a git command is at work in the workspace, or was killed; if none runs, remove it there"
   done
   # A copy of the index is brought up to date, not the index: whoever is killed meanwhile leaves no
-  # lock behind, and the agent's own git is not disturbed.
+  # lock behind, and the agent's own git is not disturbed. It keeps the index's time: git compares
+  # the bytes of files that are no older than that.
   copy=$1/agentvm-index.$$
-  [ ! -e "$1/index" ] || cp "$1/index" "$copy" || exit 1
+  [ ! -e "$1/index" ] || cp -p "$1/index" "$copy" || exit 1
   GIT_INDEX_FILE=$copy g update-index -q --refresh >/dev/null 2>&1
   base=$(g rev-parse -q --verify HEAD 2>/dev/null) || base=$(tree_of "$zeros")
   dirty=$({ GIT_INDEX_FILE=$copy g diff-index -z --name-only --ignore-submodules=dirty "$base" --
@@ -71,7 +72,7 @@ refuse_dirty() {
   printf '%s\n' "$dirty" | sed -n '1,10s/^/error:   /p' >&2
   count=$(printf '%s\n' "$dirty" | wc -l)
   [ "$count" -le 10 ] || warn "error:   and $((count - 10)) more"
-  warn "hint: commit them there (git agent-vm connect ${ref#refs/heads/}), then push again"
+  warn "hint: commit them there (git agent-vm connect $(branch_word)), then push again"
   exit 1
 }
 
@@ -175,6 +176,7 @@ receive() {
   export AGENTVM_NOW AGENTVM_SESSION AGENTVM_WORKSPACE
   git -c core.hooksPath="$hooks" -c core.fsmonitor=false -c core.fsync=all -c gc.auto=0 \
     -c maintenance.auto=false -c receive.autogc=false -c receive.denyCurrentBranch=updateInstead \
+    -c receive.advertisePushOptions=true \
     -c receive.denyDeleteCurrent=refuse -c receive.shallowUpdate=true -c receive.updateServerInfo=false \
     -c core.logAllRefUpdates=always -c transfer.hideRefs=refs/rescue -c transfer.hideRefs=refs/stash \
     -c transfer.hideRefs=refs/agentvm receive-pack "$w"

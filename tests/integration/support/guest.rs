@@ -199,6 +199,8 @@ impl Guest {
             "PasswordAuthentication no".to_owned(),
             "KbdInteractiveAuthentication no".to_owned(),
             "PermitRootLogin yes".to_owned(),
+            // Who offers every key of an agent is sent away.
+            "MaxAuthTries 2".to_owned(),
             "MaxStartups 100".to_owned(),
             "MaxSessions 100".to_owned(),
         ];
@@ -220,7 +222,8 @@ impl Guest {
         self.dir.join(format!("sshd.{}.pid", self.starts))
     }
 
-    fn log(&self) -> String {
+    /// What the sshd that runs has logged.
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 

@@ -269,6 +269,11 @@ impl Lab {
         self.write_ssh_config();
     }
 
+    /// What the sshd that runs has logged.
+    pub(crate) fn sshd_log(&self) -> String {
+        self.guest().borrow().log()
+    }
+
     /// The guest user's processes, sshd's own aside.
     pub(crate) fn guest_processes(&self) -> Vec<String> {
         self.guest().borrow().processes()
