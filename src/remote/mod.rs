@@ -3,7 +3,10 @@
 //! People on stderr, git on stdout: a single stray byte on stdout breaks the protocol, so nothing
 //! below prints there but [`protocol`].
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::config::{Config, UnknownKeys};
 use crate::error::{self, Error};
@@ -61,6 +64,22 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(remote: &str, address: &str) -> anyhow::Result<()> {
+    let helper = prepare(remote, address).inspect_err(|_| hear_git())?;
+    protocol::run(helper, &mut std::io::stdin().lock(), &mut std::io::stdout().lock())
+}
+
+/// Waits until git has sent its first line. Were nobody there to take it, git would end by a signal
+/// (141 to a shell), and not with its own 128.
+fn hear_git() {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        let limit = Timespec { tv_sec: 5, tv_nsec: 0 };
+        // Whatever comes of it: the error is what counts.
+        poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&limit)).ok();
+    }
+}
+
+fn prepare(remote: &str, address: &str) -> anyhow::Result<protocol::Helper> {
     if std::env::var_os(crate::git::NESTED).is_some() {
         return Err(Error::failed(format!(
             "missing objects cannot be fetched from a workspace (agentvm::{address})"
@@ -72,8 +91,7 @@ fn serve(remote: &str, address: &str) -> anyhow::Result<()> {
     let address = url::Address::parse(address)?;
     let repo = Repo::discover()?;
     let config = Config::load(repo.as_ref(), UnknownKeys::Ignore)?;
-    let helper = protocol::Helper::new(remote, address, repo, config);
-    protocol::run(helper, &mut std::io::stdin().lock(), &mut std::io::stdout().lock())
+    Ok(protocol::Helper::new(remote, address, repo, config))
 }
 
 fn finish(outcome: anyhow::Result<()>, code: u8) -> ExitCode {

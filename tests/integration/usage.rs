@@ -52,6 +52,16 @@ fn helper_that_git_leaves_at_once_ends_quietly() {
 }
 
 #[test]
+fn helper_that_fails_at_once_still_hears_git_out() {
+    let lab = Lab::new();
+    // Who writes to a pipe that nobody reads is ended by a signal, and says nothing more.
+    lab.sh("{ sleep 0.5; echo capabilities; echo heard >&2; } | git-remote-agentvm vm 'a b'")
+        .fails(128)
+        .stderr_has("heard")
+        .stderr_has("agentvm::BRANCH");
+}
+
+#[test]
 fn bad_addresses_are_refused_with_the_grammar() {
     let lab = Lab::new();
     for url in [
