@@ -56,8 +56,11 @@ impl Vm {
 
     /// The pids of the VM's own processes on the host.
     fn processes(&self) -> Vec<Pid> {
-        let is_vm = |line: &String| line.contains("qemu-system") || line.contains("hostagent");
-        let lines = self.lab.host_processes().into_iter().filter(is_vm);
+        ["qemu-system", "hostagent"].iter().flat_map(|word| self.processes_of(word)).collect()
+    }
+
+    fn processes_of(&self, word: &str) -> Vec<Pid> {
+        let lines = self.lab.host_processes().into_iter().filter(|line| line.contains(word));
         lines
             .filter_map(|line| line.split(' ').next()?.parse().ok().and_then(Pid::from_raw))
             .collect()
@@ -83,6 +86,7 @@ fn whole_life_of_a_vm() {
     start_makes_the_vm_with_its_resources(&vm);
     work_goes_there_and_comes_back(&vm);
     guest_has_nothing_of_the_host(&vm);
+    clock_of_the_guest_is_set_right(&vm);
     stopped_vm_is_left_alone_by_what_only_looks(&vm);
     stopped_vm_is_left_alone_by_fetches_in_the_background(&vm);
     push_starts_the_vm_again(&vm);
@@ -120,7 +124,10 @@ fn start_makes_the_vm_with_its_resources(vm: &Vm) {
     assert_eq!(status["workspaces"], Value::Array(Vec::new()));
     vm.agent_vm("connect -- nproc").succeeds().stdout_is("2");
     // Not again, and not silently: what cannot change says how it can.
-    vm.agent_vm("start --disk 10GiB").run().stderr_has("disk");
+    vm.agent_vm("start --disk 10GiB").fails(2).stderr_has("cannot shrink to 10.00 GiB");
+    vm.agent_vm("start --memory 3GiB")
+        .succeeds()
+        .stderr_has("hint: git agent-vm stop && git agent-vm start --memory 3");
 }
 
 /// The three commands of the tour, as they stand in the README.
@@ -162,7 +169,21 @@ fn guest_has_nothing_of_the_host(vm: &Vm) {
         .stdout_lacks("9p")
         .stdout_lacks("fuse.sshfs");
     vm.agent("sudo -n true").succeeds();
+    vm.lab
+        .on_terminal("git agent-vm connect feature -- tty")
+        .within_seconds(WORK)
+        .succeeds()
+        .stdout_has("/dev/pts/");
     vm.lab.host("test", "! -e .ssh").succeeds();
+}
+
+fn clock_of_the_guest_is_set_right(vm: &Vm) {
+    step("the guest's clock is set right");
+    vm.agent("sudo -n date -s '3 hours ago' >/dev/null").succeeds();
+    vm.git("fetch agentvm::feature").succeeds().stderr_has("behind and is set right");
+    let status = vm.status();
+    let skew = status["vm"]["clock_skew_s"].as_i64().unwrap();
+    assert!(skew.abs() <= 3, "{status:#}");
 }
 
 fn stopped_vm_is_left_alone_by_what_only_looks(vm: &Vm) {
@@ -245,6 +266,10 @@ fn unsaved_work_is_not_thrown_away(vm: &Vm) {
 
 fn destroy_leaves_nothing(vm: &Vm) {
     step("destroy leaves nothing");
+    // hashicorp/vagrant#10377: a QEMU that hangs must not outlive its VM.
+    for pid in vm.processes_of("qemu-system") {
+        kill_process(pid, Signal::STOP).unwrap();
+    }
     vm.agent_vm("destroy --force").succeeds();
     assert!(vm.processes().is_empty());
     assert!(!vm.lab.home().join(".lima/agent-vm").exists());
