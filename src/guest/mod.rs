@@ -79,7 +79,7 @@ impl Call {
     fn command_line(&self, nonce: &str) -> String {
         let hash = hash::short(self.program, 6);
         let mut line = format!(
-            "exec sh -c 'eval \"$(printf %s \"$0\" | base64 -d)\"' {} {nonce} {hash} {} {}",
+            "exec sh -c 'eval \"$(printf %s \"$1\" | base64 -d)\"' agentvm {} {nonce} {hash} {} {}",
             BASE64.encode(self.program),
             now(),
             self.verb

@@ -7,6 +7,8 @@
 #              done=unchanged|present|installed  stage=TEXT  step=TEXT  tick=
 #   clock      sets the clock to the seconds since 1970 on standard input.
 set -eu
+program=$1
+shift
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C DEBIAN_FRONTEND=noninteractive
 export PATH LC_ALL DEBIAN_FRONTEND
@@ -15,7 +17,7 @@ nl='
 '
 
 if [ "$(id -u)" != 0 ]; then
-    exec sudo -n sh -c 'eval "$(printf %s "$0" | base64 -d)"' "$0" "$@"
+    exec sudo -n sh -c 'eval "$(printf %s "$1" | base64 -d)"' agentvm "$program" "$@"
 fi
 
 field() { printf '%s=%s\0' "$1" "$2"; }

@@ -56,6 +56,18 @@ fn time_from_beyond_all_ages_is_only_a_wrong_clock() {
 }
 
 #[test]
+fn what_the_guests_shell_complains_about_is_told_in_a_few_words() {
+    let lab = Lab::new();
+    lab.pushed_feature();
+    // A directory in which nobody can make a file.
+    let script = "cd .local/share/agentvm && for dir in hooks-*; do
+        mv \"$dir\" \"away-$dir\"; ln -s /proc/self \"$dir\"; done";
+    lab.guest_sh(script).succeeds();
+    let ran = lab.git("push agentvm::feature").fails(128).stderr_has("cannot write to");
+    assert!(ran.errors().len() < 1000, "{ran}");
+}
+
+#[test]
 fn guest_that_closes_without_a_word_is_an_error() {
     let lab = lab_with_guest("exit 0");
     push_and_fetch_fail(&lab, "host 'vm'");

@@ -1,7 +1,7 @@
 # The guest program: everything that git-agent-vm does in the VM.
 #
 # POSIX sh. It travels in base64 as the ssh command itself and is run by
-#     sh -c 'eval "$(printf %s "$0" | base64 -d)"' BASE64 NONCE HASH NOW VERB ARGS…
+#     sh -c 'eval "$(printf %s "$1" | base64 -d)"' agentvm BASE64 NONCE HASH NOW VERB ARGS…
 # so nothing needs installing and standard input stays free for git. NONCE marks where our own
 # output begins, HASH is that of this text, NOW is the host's time (the guest's clock is not
 # trusted). Each ARG is p and a plain word, or b and base64. Output: see src/guest/wire.rs.
@@ -12,6 +12,8 @@
 # agent's work, not to keep the agent out.
 
 set -u
+# Not $0: the shell would put it in front of whatever it complains about.
+[ "$1" = hook ] || { program=$1 && shift; }
 user_locale=${LC_ALL-}
 LC_ALL=C
 export LC_ALL

@@ -7,7 +7,7 @@ write_hooks() {
   [ -x "$hooks/push-to-checkout" ] && return
   mkdir -p "$hooks" || fail failed "cannot make $hooks in the VM"
   temporary=$hooks/.new.$$
-  { printf %s "$0" | base64 -d >"$temporary" && mv -f "$temporary" "$hooks/program"; } ||
+  { printf %s "$program" | base64 -d >"$temporary" && mv -f "$temporary" "$hooks/program"; } ||
     fail failed "cannot write to $hooks in the VM"
   for hook in pre-receive update push-to-checkout; do
     # shellcheck disable=SC2016 # the hook expands them

@@ -94,8 +94,8 @@ look_into() {
   say workspace "$1"
   say_owner "$1"
   # shellcheck disable=SC2016 # the inner shell expands them
-  timeout -k 1 "$limit" sh -c 'eval "$(printf %s "$0" | base64 -d)"' \
-    "$0" "$nonce" "$hash" "$now" inspect "p$1" "p$ids" ||
+  timeout -k 1 "$limit" sh -c 'eval "$(printf %s "$1" | base64 -d)"' agentvm \
+    "$program" "$nonce" "$hash" "$now" inspect "p$1" "p$ids" ||
     say error "it takes longer than $limit s to look into it"
 }
 
@@ -175,8 +175,8 @@ losses() {
   say workspace "$name"
   processes_in "$root/$name"
   # shellcheck disable=SC2016 # the inner shell expands them
-  timeout -k 1 "$limit" sh -c 'eval "$(printf %s "$0" | base64 -d)"' \
-    "$0" "$nonce" "$hash" "$now" list-losses "p$name" "p$area" 2>"$area/trouble"
+  timeout -k 1 "$limit" sh -c 'eval "$(printf %s "$1" | base64 -d)"' agentvm \
+    "$program" "$nonce" "$hash" "$now" list-losses "p$name" "p$area" 2>"$area/trouble"
   code=$?
   trouble=$(head -n 1 "$area/trouble")
   rm -rf "$area"
@@ -196,7 +196,7 @@ processes_in() {
     words=$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | cut -c1-200)
     # This program itself, as the parent of such a command.
     # shellcheck disable=SC2016 # as it stands in the command line
-    case $words in 'sh -c eval "$(printf %s "$0" | base64 -d)"'*) continue ;; esac
+    case $words in 'sh -c eval "$(printf %s "$1" | base64 -d)" agentvm '*) continue ;; esac
     say process "$pid ${words% }"
   done
 }
