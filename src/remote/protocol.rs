@@ -117,7 +117,7 @@ impl Helper {
                 Purpose::Push => self.open_for_push()?,
             };
             self.check_format(&session)?;
-            self.session = Some(session);
+            self.session = Some(self.checked(session)?);
         }
         let Some(session) = &self.session else { anyhow::bail!("there is no session") };
         let refs = &session.advertisement;
@@ -244,6 +244,19 @@ impl Helper {
                 repo.output(&["rev-parse", "-q", "--verify", "HEAD"])
                     .is_ok_and(|output| !output.exit.success())
             })
+    }
+
+    /// The workspace must be the one that was asked for, whatever the VM says.
+    fn checked(&self, session: Session) -> anyhow::Result<Session> {
+        match &self.address {
+            Address::Branch(branch) if *branch != session.branch => Err(Error::failed(format!(
+                "asked for the workspace of branch '{branch}', the {} gave that of '{}'",
+                session.describe(),
+                session.branch
+            ))
+            .into()),
+            _ => Ok(session),
+        }
     }
 
     fn explain_absent(&self, error: anyhow::Error) -> anyhow::Error {

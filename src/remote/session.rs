@@ -61,7 +61,7 @@ impl Session {
         }
         let mut parts = session.into_parts();
         let describe = guest.describe().to_owned();
-        let branch = branch.ok_or_else(|| {
+        let branch: BranchName = branch.ok_or_else(|| {
             Error::failed(format!("the marker of workspace '{workspace}' names no branch"))
         })?;
         let advertisement = match Advertisement::read(&mut parts.reader) {

@@ -3,6 +3,7 @@
 //! The states are laid out by hand: the journal, the files, HEAD and the ref as a kill, or a VM that
 //! went down, leaves them.
 
+use crate::push_cut_off::{guest_pids, hold_lock, release_lock};
 use crate::support::{Lab, Workspace};
 
 /// Old and new commit of a push that changes one file, adds one and removes one.
@@ -237,4 +238,21 @@ fn ignored_file_of_the_agent_survives_a_checkout_that_goes_back() {
     next_command(&lab);
     assert_eq!(workspace.read(".env"), "the agent's\n");
     workspace.git("symbolic-ref HEAD").succeeds().stdout_is("refs/heads/feature");
+}
+
+#[test]
+fn cut_off_push_that_ends_only_while_the_next_waits_is_mended_first() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    // What is left of the first session still has the lock when the second one begins.
+    let holder = hold_lock(&lab, &workspace);
+    let push = lab.git("push agentvm::feature").background();
+    lab.wait_until("the push waits", |lab| !guest_pids(lab, "flock -w").is_empty());
+    workspace.git(["checkout", "-q", "--detach", &cut.old]).succeeds();
+    write_journal(&workspace, &cut, THIS_BOOT);
+    release_lock(&lab);
+    holder.finish();
+    let ran = push.finish();
+    assert_eq!(ran.code, 0, "{ran}");
+    assert_whole_at(&workspace, &cut.new);
 }

@@ -3,7 +3,7 @@
 use crate::support::{Lab, Workspace};
 
 /// The guest's processes whose command line contains `what`.
-fn guest_pids(lab: &Lab, what: &str) -> Vec<String> {
+pub(crate) fn guest_pids(lab: &Lab, what: &str) -> Vec<String> {
     let is_it = |pid: &String| {
         let script = format!("tr '\\0' ' ' </proc/{pid}/cmdline 2>/dev/null");
         lab.guest_sh(&script).run().text().contains(what)
@@ -12,7 +12,7 @@ fn guest_pids(lab: &Lab, what: &str) -> Vec<String> {
 }
 
 /// A process of the guest that has the workspace's lock.
-fn hold_lock(lab: &Lab, workspace: &Workspace<'_>) -> crate::support::Background {
+pub(crate) fn hold_lock(lab: &Lab, workspace: &Workspace<'_>) -> crate::support::Background {
     let holder = workspace.sh("exec flock .git/agentvm.lock sleep 99").background();
     lab.wait_until("the lock is held", |_| {
         workspace.sh("flock -n .git/agentvm.lock true").run().code != 0
@@ -20,7 +20,7 @@ fn hold_lock(lab: &Lab, workspace: &Workspace<'_>) -> crate::support::Background
     holder
 }
 
-fn release_lock(lab: &Lab) {
+pub(crate) fn release_lock(lab: &Lab) {
     let holders = guest_pids(lab, "sleep 99");
     lab.guest_kill("KILL", &holders);
 }

@@ -166,7 +166,7 @@ undo_files() {
 # Takes away what a session or a machine that went down has left: our own copies of the index, and
 # locks of git that are older than this boot, so that whoever made them is gone.
 clear_leftovers() {
-  rm -f "$w"/.git/agentvm-index* "$w"/.git/agentvm-flags* "$w"/.git/agentvm-paths*
+  rm -f "$w"/.git/agentvm-index* "$w"/.git/agentvm-paths*
   booted=$(sed -n 's/^btime //p' /proc/stat 2>/dev/null)
   [ -n "$booted" ] || return 0
   find "$w/.git" -name objects -prune -o -name '*.lock' ! -name agentvm.lock -print | while read -r lock; do

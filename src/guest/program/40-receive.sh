@@ -29,8 +29,8 @@ operation() {
 # nevertheless. One a line.
 hidden_changes() {
   g ls-files -v -z | tr '\0\n' '\n\0' | grep -q '^[a-zS]' || return 0
-  copy=$1/agentvm-flags.$$
-  cp -p "$1/index" "$copy" || return 1
+  # Not in the workspace, where another session would clear it away.
+  copy=$(mktemp) && cp -p "$1/index" "$copy" || return 1
   # Given both options, git obeys the first alone.
   for flag in --no-assume-unchanged --no-skip-worktree; do
     g ls-files -v -z | tr '\0\n' '\n\0' | sed -n 's/^[a-zS] //p' | tr '\0\n' '\n\0' |
@@ -86,19 +86,18 @@ hook_pre_receive() {
   # git works in the directory that it entered, wherever that is by now.
   [ "$(pwd -P)" = "$(cd "$AGENTVM_WORKSPACE/.git" 2>/dev/null && pwd -P)" ] ||
     refuse_push 'the workspace was moved away during the push; push again'
+  # A session that was cut off may have ended only now. It has to be mended before git looks where
+  # the branch is checked out: else the ref would move under files that stay. git forbids refs to
+  # move in this hook, for the sake of the objects that are not in yet; none of those is touched.
+  (
+    unset GIT_QUARANTINE_PATH GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_DIR
+    w=$AGENTVM_WORKSPACE
+    cd "$w" && mend
+  ) || refuse_push 'a push was cut off, and git is at work in the workspace; push again when it has ended'
   exit 0
 }
 
 hook_update() { # REF OLD NEW
-  w=$(cd "$GIT_DIR/.." && pwd -P)
-  if [ -f "$w/.git/agentvm-journal" ]; then
-    read -r _ _ _ session _ <"$w/.git/agentvm-journal"
-    # Not this push's own: with --atomic all files move before all refs.
-    # shellcheck disable=SC2030,SC2031 # meant: for mend alone
-    [ "$session" = "${AGENTVM_SESSION-}" ] ||
-      (GIT_DIR=$w/.git GIT_WORK_TREE=$w && export GIT_DIR GIT_WORK_TREE && cd "$w" && mend) ||
-      refuse_push 'a push was cut off, and git is at work in the workspace; push again when it has ended'
-  fi
   # git read the refs before it took our lock.
   [ "$(tip_of "$1")" = "$2" ] || { is_null "$2" && is_null "$(tip_of "$1")"; } ||
     refuse_push "$1 has moved meanwhile; fetch first"
@@ -115,9 +114,7 @@ hook_update() { # REF OLD NEW
 
 hook_push_to_checkout() { # NEW
   new=$1
-  # shellcheck disable=SC2031 # as git gave them
   gitdir=$(cd "$GIT_DIR" && pwd -P)
-  # shellcheck disable=SC2031
   cd "$GIT_WORK_TREE" || exit 1
   w=$(pwd -P)
   # Of a linked worktree, git tells which ref is checked out there.
