@@ -185,7 +185,8 @@ impl Helper {
     }
 
     fn open_for_push(&self) -> anyhow::Result<Session> {
-        let need = if ui::has_terminal() { Need::Create } else { Need::Start };
+        let may_create = ui::has_terminal() || self.config.auto_start == Some(true);
+        let need = if may_create { Need::Create } else { Need::Start };
         let format = self.repo()?.object_format();
         let (config, target, naming) = self.receiving_target()?;
         let (name, email) = push::identity_for(&self.config);

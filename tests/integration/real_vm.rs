@@ -50,6 +50,10 @@ impl Vm {
         self.lab.agent_vm(words).within_seconds(WORK)
     }
 
+    fn git_config(&self, key: &str, value: &std::path::Path) {
+        self.lab.git_config(key, value.to_str().unwrap());
+    }
+
     fn status(&self) -> Value {
         self.agent_vm("status --json").succeeds().json()
     }
@@ -87,6 +91,7 @@ fn whole_life_of_a_vm() {
     work_goes_there_and_comes_back(&vm);
     guest_has_nothing_of_the_host(&vm);
     clock_of_the_guest_is_set_right(&vm);
+    changed_package_list_is_installed_after_apts_lock_is_free(&vm);
     stopped_vm_is_left_alone_by_what_only_looks(&vm);
     stopped_vm_is_left_alone_by_fetches_in_the_background(&vm);
     push_starts_the_vm_again(&vm);
@@ -186,6 +191,27 @@ fn clock_of_the_guest_is_set_right(vm: &Vm) {
     assert!(skew.abs() <= 3, "{status:#}");
 }
 
+fn changed_package_list_is_installed_after_apts_lock_is_free(vm: &Vm) {
+    // canonical/cloud-init#2908
+    step("a changed package list is installed after apt's lock is free");
+    let common = vm.lab.home().join("common");
+    fs_err::create_dir_all(common.join("packages")).unwrap();
+    fs_err::write(common.join("packages/apt-packages.txt"), "# greets\nhello\ngit\n").unwrap();
+    vm.git_config("agentvm.common", &common);
+    vm.agent("! command -v hello").succeeds();
+    vm.agent(
+        "sudo -n flock /var/lib/dpkg/lock-frontend sleep 15 >/dev/null 2>&1 </dev/null & sleep 1",
+    )
+    .succeeds();
+    vm.agent_vm("start").succeeds().stderr_has("which holds the lock of apt");
+    vm.agent("hello").succeeds().stdout_is("Hello, world!");
+    fs_err::write(common.join("packages/apt-packages.txt"), "git\nno-such-package-here\n").unwrap();
+    vm.agent_vm("start").fails(1).stderr_has("no-such-package-here");
+    // Nothing is broken by that.
+    vm.agent("hello").succeeds();
+    vm.git("config --global --unset agentvm.common").succeeds();
+}
+
 fn stopped_vm_is_left_alone_by_what_only_looks(vm: &Vm) {
     // aws/git-remote-codecommit#52
     step("a stopped VM is left alone by what only looks");
@@ -217,7 +243,11 @@ fn stopped_vm_is_left_alone_by_fetches_in_the_background(vm: &Vm) {
 }
 
 fn push_starts_the_vm_again(vm: &Vm) {
+    // lima-vm/lima#1514: a stranger has the old port meanwhile
     step("push starts the VM again");
+    let config = fs_err::read_to_string(vm.lab.home().join(".lima/agent-vm/ssh.config")).unwrap();
+    let port = config.lines().find_map(|line| line.trim().strip_prefix("Port ")).unwrap();
+    let _stranger = std::net::TcpListener::bind(format!("127.0.0.1:{port}")).unwrap();
     let tip = vm.lab.app().commit_on("feature", "second.txt", "second\n");
     vm.git("push agentvm::feature").within_seconds(START).succeeds();
     vm.agent("git rev-parse HEAD && cat second.txt")

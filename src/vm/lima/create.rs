@@ -103,7 +103,7 @@ impl Lima {
         }
         match self.limactl.list(self.name.as_str())? {
             Listed::Found(instance) => self.check_effective(&instance)?,
-            Listed::Missing | Listed::Unclear(_) => {
+            Listed::Missing | Listed::Silent | Listed::Unclear(_) => {
                 anyhow::bail!("limactl made the {}, and does not list it", self.describe())
             }
         }
@@ -177,7 +177,7 @@ impl Lima {
         let listed = self.limactl.list(self.name.as_str())?;
         let instance = match listed {
             Listed::Found(instance) => Some(instance),
-            Listed::Missing | Listed::Unclear(_) => None,
+            Listed::Missing | Listed::Silent | Listed::Unclear(_) => None,
         };
         let dir = self.instance_dir();
         let made_here = record.as_ref().is_some_and(|known| known.lima_home == self.limactl.home());

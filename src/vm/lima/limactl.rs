@@ -48,7 +48,9 @@ pub(crate) enum Listed {
     Found(Box<Instance>),
     /// It says that there is none.
     Missing,
-    /// It says nothing, or nothing that can be understood; the text says what.
+    /// It succeeds and says nothing about it, as Lima does before its first instance.
+    Silent,
+    /// It fails, or says nothing that can be understood; the text says what.
     Unclear(String),
 }
 
@@ -186,11 +188,10 @@ fn parse_list(name: &str, output: &Output) -> Listed {
     if String::from_utf8_lossy(&output.stderr).contains("No instance matching") {
         return Listed::Missing;
     }
-    Listed::Unclear(if output.exit.success() {
-        "limactl list says nothing about it".into()
-    } else {
-        format!("limactl list failed: {said}")
-    })
+    if output.exit.success() {
+        return Listed::Silent;
+    }
+    Listed::Unclear(format!("limactl list failed: {said}"))
 }
 
 const INSTALL: &str = "install Lima 2 (https://lima-vm.io/docs/installation/), or run scripts/quickstart of git-agent-vm";
@@ -343,12 +344,10 @@ mod tests {
         let none = "time=\"x\" level=warning msg=\"No instance matching vm found.\"\n\
             time=\"x\" level=fatal msg=\"unmatched instances\"\n";
         assert!(matches!(parse_list("vm", &output(1, "", none)), Listed::Missing));
-        for (code, stdout, stderr) in [
-            (0, "", ""),
-            (1, "", "boom\n"),
-            (0, "no json\n", ""),
-            (0, "{\"name\":\"o\",\"dir\":\"/o\"}", ""),
-        ] {
+        for others in ["", "{\"name\":\"o\",\"dir\":\"/o\"}"] {
+            assert!(matches!(parse_list("vm", &output(0, others, "")), Listed::Silent));
+        }
+        for (code, stdout, stderr) in [(1, "", "boom\n"), (0, "no json\n", "")] {
             let listed = parse_list("vm", &output(code, stdout, stderr));
             assert!(matches!(listed, Listed::Unclear(_)), "{stdout} {stderr}: {listed:?}");
         }

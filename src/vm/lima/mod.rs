@@ -81,7 +81,7 @@ impl Lima {
             return Ok(Found::Damaged(self.elsewhere(record)));
         }
         let listed = self.limactl.list(self.name.as_str())?;
-        if matches!(listed, Listed::Unclear(_)) {
+        if matches!(listed, Listed::Silent | Listed::Unclear(_)) {
             // An old Lima may be all that is wrong.
             self.limactl.check_version()?;
         }
@@ -90,6 +90,9 @@ impl Lima {
             (Some(_), Listed::Found(instance)) => Found::Instance(instance),
             (Some(record), Listed::Missing) => {
                 Found::Damaged(self.lost(&record, "limactl list does not know it any more"))
+            }
+            (Some(record), Listed::Silent) => {
+                Found::Damaged(self.lost(&record, "limactl list says nothing about it"))
             }
             (Some(record), Listed::Unclear(why)) => Found::Damaged(self.lost(&record, &why)),
             (None, Listed::Found(instance)) if host_key_of(&instance).is_some() => {
@@ -107,9 +110,7 @@ impl Lima {
                     for_good: true,
                 })
             }
-            (None, Listed::Missing) => Found::Absent,
-            // Nothing known here, nothing there: that limactl is silent about it is its way.
-            (None, Listed::Unclear(why)) if why.contains("says nothing") => Found::Absent,
+            (None, Listed::Missing | Listed::Silent) => Found::Absent,
             (None, Listed::Unclear(why)) => anyhow::bail!(why),
         })
     }
