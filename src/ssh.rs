@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use crate::process::Cmd;
 
+mod config_file;
+
 /// The master connection's socket, in the endpoint's directory.
 pub const MASTER_SOCKET: &str = "master";
 /// How long an idle master lives, in seconds.

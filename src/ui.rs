@@ -67,6 +67,14 @@ pub fn data(text: &str) {
     }
 }
 
+/// Prints data to stdout that need not be text: every byte as it is.
+pub fn data_bytes(bytes: &[u8]) {
+    let mut stdout = std::io::stdout().lock();
+    if stdout.write_all(bytes).and_then(|()| stdout.flush()).is_err() {
+        std::process::exit(141);
+    }
+}
+
 /// Progress of one piece of work: a line with a spinner and the time on a terminal, plain lines
 /// elsewhere, nothing when quiet. Ends when dropped.
 #[derive(Debug)]

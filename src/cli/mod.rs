@@ -16,6 +16,7 @@ mod fetch;
 #[cfg(test)]
 mod man;
 mod push;
+mod ssh_config;
 mod start;
 mod status;
 mod stop;
@@ -52,6 +53,7 @@ enum Verb {
     Fetch(fetch::Args),
     Clean(clean::Args),
     CleanAll(clean_all::Args),
+    SshConfig(ssh_config::Args),
 }
 
 /// Runs the verb that the command line names.
@@ -77,6 +79,7 @@ pub fn main() -> ExitCode {
         Verb::Fetch(args) => fetch::run(args),
         Verb::Clean(args) => clean::run(args),
         Verb::CleanAll(args) => clean_all::run(args),
+        Verb::SshConfig(args) => ssh_config::run(args),
     };
     outcome.unwrap_or_else(|error| error::report(&error))
 }

@@ -424,3 +424,18 @@ fn a_stranger_on_the_vms_port_gets_no_login() {
     assert!(log.contains("[preauth]"), "nobody came\n{log}");
     assert!(!log.contains("user agent") && !log.contains("Accepted"), "{log}");
 }
+
+#[test]
+fn ssh_config_starts_nothing() {
+    let none = lab(NO_INSTANCE, "exit 0");
+    none.agent_vm("ssh-config").fails(4).stdout_is("").stderr_has("git agent-vm start");
+    let stopped = lab(&instance("Stopped"), "exit 0");
+    remember_vm(&stopped);
+    stopped.agent_vm("ssh-config").fails(1).stdout_is("").stderr_has("stopped");
+    let lost = lab(NO_INSTANCE, "exit 0");
+    remember_vm(&lost);
+    lost.agent_vm("ssh-config").fails(1).stdout_is("").stderr_has("made on 2026-01-01");
+    for lab in [&none, &stopped, &lost] {
+        assert!(!calls(lab).contains("start") && !calls(lab).contains("create"));
+    }
+}

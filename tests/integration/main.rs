@@ -19,6 +19,7 @@ mod push_cut_off;
 mod push_refused;
 mod real_vm;
 mod repositories;
+mod ssh_config;
 mod status;
 mod support;
 mod usage;

@@ -2,8 +2,18 @@
 
 use crate::support::Lab;
 
-const VERBS: [&str; 9] =
-    ["start", "stop", "destroy", "status", "connect", "push", "fetch", "clean", "clean-all"];
+const VERBS: [&str; 10] = [
+    "start",
+    "stop",
+    "destroy",
+    "status",
+    "connect",
+    "push",
+    "fetch",
+    "clean",
+    "clean-all",
+    "ssh-config",
+];
 
 #[test]
 fn every_verb_has_help_of_its_own() {
@@ -224,6 +234,7 @@ fn deleted_directory_is_one_clear_line() {
         lab.host("sh", ["-c", &format!("mkdir gone; cd gone; rmdir ../gone; {command}")])
     };
     gone("exec git-agent-vm status").succeeds();
+    gone("exec git-agent-vm ssh-config").succeeds().stdout_has("Host vm\n");
     for verb in ["push feature", "fetch feature", "clean feature"] {
         let ran = gone(&format!("exec git-agent-vm {verb}")).fails(1);
         assert!(!ran.errors().contains("panicked"), "{ran}");
