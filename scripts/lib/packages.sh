@@ -74,6 +74,6 @@ install_sshd() {
 
 install_test_packages() {
     [ "$(system)" = debian ] || return 0
-    apt_install sudo acl shellcheck mandoc python3-pip
+    apt_install sudo acl shellcheck mandoc python3-pip zsh fish
     install_sshd
 }

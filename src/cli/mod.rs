@@ -10,6 +10,7 @@ use crate::ui;
 mod clean;
 mod clean_all;
 mod common;
+mod completions;
 mod connect;
 mod destroy;
 mod fetch;
@@ -54,6 +55,7 @@ enum Verb {
     Clean(clean::Args),
     CleanAll(clean_all::Args),
     SshConfig(ssh_config::Args),
+    Completions(completions::Args),
 }
 
 /// Runs the verb that the command line names.
@@ -80,6 +82,7 @@ pub fn main() -> ExitCode {
         Verb::Clean(args) => clean::run(args),
         Verb::CleanAll(args) => clean_all::run(args),
         Verb::SshConfig(args) => ssh_config::run(args),
+        Verb::Completions(args) => completions::run(args),
     };
     outcome.unwrap_or_else(|error| error::report(&error))
 }

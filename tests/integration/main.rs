@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod clean;
+mod completions;
 mod connect;
 mod enrolment;
 mod fetch;

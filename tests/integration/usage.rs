@@ -2,7 +2,7 @@
 
 use crate::support::Lab;
 
-const VERBS: [&str; 10] = [
+const VERBS: [&str; 11] = [
     "start",
     "stop",
     "destroy",
@@ -13,6 +13,7 @@ const VERBS: [&str; 10] = [
     "clean",
     "clean-all",
     "ssh-config",
+    "completions",
 ];
 
 #[test]

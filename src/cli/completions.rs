@@ -1,0 +1,226 @@
+//! `git agent-vm completions SHELL`: the command line's words for a shell.
+//!
+//! Made from the command line's definition. What a generator for any program makes does not serve
+//! here: the verbs have to be found behind `git agent-vm` as well, and branches are asked of git.
+
+use std::process::ExitCode;
+
+use clap::{Arg, Command, CommandFactory as _};
+
+use crate::ui;
+
+/// Print the completion of verbs, options and branches for a shell
+///
+/// It serves `git agent-vm` and `git-agent-vm`. In bash and zsh the former needs the shell's
+/// completion of git, which calls this one.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  git agent-vm completions bash >~/.git-agent-vm.bash   and in ~/.bashrc: source ~/.git-agent-vm.bash
+  git agent-vm completions zsh >DIR/_git-agent-vm       with DIR in $fpath
+  git agent-vm completions fish >~/.config/fish/conf.d/git-agent-vm.fish")]
+pub(super) struct Args {
+    /// The shell
+    shell: Shell,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+// The others can fail.
+#[allow(clippy::unnecessary_wraps)]
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut root = super::Cli::command().disable_help_subcommand(true);
+    root.build();
+    ui::data(&match args.shell {
+        Shell::Bash => bash(&root),
+        Shell::Zsh => zsh(&root),
+        Shell::Fish => fish(&root),
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bash(root: &Command) -> String {
+    let mut first: Vec<String> =
+        root.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    first.extend(options(root));
+    let mut words = vec![format!("    '') printf '%s\\n' {} ;;", first.join(" "))];
+    for verb in root.get_subcommands() {
+        let list: Vec<String> = places(verb).flat_map(values).chain(options(verb)).collect();
+        words.push(format!("    {}) printf '%s\\n' {} ;;", verb.get_name(), list.join(" ")));
+    }
+    let mut valued = Vec::new();
+    let (mut known, mut free) = (Vec::new(), Vec::new());
+    for option in all_commands(root).flat_map(Command::get_opts) {
+        let names = names(option).join(" | ");
+        if valued.contains(&names) {
+            continue;
+        }
+        match values(option).join(" ") {
+            choices if choices.is_empty() => free.push(names.clone()),
+            choices => known.push(format!("        {names}) printf '%s\\n' {choices}; exit ;;")),
+        }
+        valued.push(names);
+    }
+    include_str!("completions/bash.sh")
+        .replace("@WORDS@", &words.join("\n"))
+        .replace("@VALUES@", &known.join("\n"))
+        .replace("@FREE@", &free.join(" | "))
+        .replace("@VALUED@", &valued.join(" | "))
+        .replace(
+            "@BRANCH@",
+            &of_branches(root).map(|verb| format!("{verb}:0")).collect::<Vec<_>>().join(" | "),
+        )
+}
+
+fn zsh(root: &Command) -> String {
+    let verbs: Vec<String> = root
+        .get_subcommands()
+        .map(|verb| format!("        {}", quoted(&format!("{}:{}", verb.get_name(), about(verb)))))
+        .collect();
+    let arguments = |command: &Command| -> Vec<String> {
+        let options = command.get_arguments().filter(|argument| !argument.is_positional());
+        options
+            .flat_map(|option| {
+                let help = help(option).replace('[', "\\[").replace(']', "\\]");
+                let takes = option.get_action().takes_values();
+                let value = if takes {
+                    format!(":value:({})", values(option).join(" ")).replace("()", " ")
+                } else {
+                    String::new()
+                };
+                names(option).into_iter().map(move |name| {
+                    // `--name=` may have its value in the same word.
+                    let equals = if takes && name.starts_with("--") { "=" } else { "" };
+                    format!("{} \\", quoted(&format!("{name}{equals}[{help}]{value}")))
+                })
+            })
+            .collect()
+    };
+    let mut cases = Vec::new();
+    for verb in root.get_subcommands() {
+        let mut lines = arguments(verb);
+        lines.extend(places(verb).map(|place| {
+            if place.get_id() == "branch" {
+                "'1:branch:__git_agent_vm_branches' \\".to_owned()
+            } else if place.is_last_set() {
+                "'*::command: _normal' \\".to_owned()
+            } else {
+                format!("'1:{}:({})' \\", place.get_id(), values(place).join(" "))
+            }
+        }));
+        cases.push(format!(
+            "        {})\n            _arguments \\\n                {}\n            ;;",
+            verb.get_name(),
+            lines.join("\n                ").trim_end_matches(" \\")
+        ));
+    }
+    include_str!("completions/zsh.zsh")
+        .replace("@VERBS@", &verbs.join("\n"))
+        .replace("@GLOBAL@", &format!("        {}", arguments(root).join("\n        ")))
+        .replace("@CASES@", &cases.join("\n"))
+}
+
+fn fish(root: &Command) -> String {
+    let mut out = include_str!("completions/fish.fish").to_owned();
+    let mut add = |when: &str, rest: &str| {
+        out.push_str(&format!("complete -c git-agent-vm -n {} {rest}\n", fish_quoted(when)));
+    };
+    let options = |command: &Command| -> Vec<String> {
+        let all = command.get_arguments().filter(|argument| !argument.is_positional());
+        all.map(|option| {
+            let mut words = Vec::new();
+            words.extend(option.get_short().map(|short| format!("-s {short}")));
+            words.extend(
+                option
+                    .get_long_and_visible_aliases()
+                    .unwrap_or_default()
+                    .iter()
+                    .map(|long| format!("-l {long}")),
+            );
+            if option.get_action().takes_values() {
+                words.push(format!("-x -a '{}'", values(option).join(" ")));
+            }
+            words.push(format!("-d {}", fish_quoted(&help(option))));
+            words.join(" ")
+        })
+        .collect()
+    };
+    for option in options(root) {
+        add("__fish_use_subcommand", &option);
+    }
+    for verb in root.get_subcommands() {
+        add(
+            "__fish_use_subcommand",
+            &format!("-a {} -d {}", verb.get_name(), fish_quoted(&about(verb))),
+        );
+        let seen = format!("__fish_seen_subcommand_from {}", verb.get_name());
+        for option in options(verb) {
+            add(&seen, &option);
+        }
+        for values in places(verb).map(values).filter(|values| !values.is_empty()) {
+            add(&seen, &format!("-a '{}'", values.join(" ")));
+        }
+    }
+    let verbs: Vec<&str> = of_branches(root).collect();
+    add(
+        &format!("__fish_seen_subcommand_from {}", verbs.join(" ")),
+        "-a \"(git for-each-ref --format='%(refname:strip=2)' refs/heads 2>/dev/null)\"",
+    );
+    out
+}
+
+fn all_commands(root: &Command) -> impl Iterator<Item = &Command> {
+    std::iter::once(root).chain(root.get_subcommands())
+}
+
+/// The verbs whose first place is a branch.
+fn of_branches(root: &Command) -> impl Iterator<Item = &str> {
+    let takes = |verb: &&Command| places(verb).any(|place| place.get_id() == "branch");
+    root.get_subcommands().filter(takes).map(Command::get_name)
+}
+
+fn places(command: &Command) -> impl Iterator<Item = &Arg> {
+    command.get_positionals()
+}
+
+/// The names of all options.
+fn options(command: &Command) -> impl Iterator<Item = String> {
+    command.get_arguments().filter(|argument| !argument.is_positional()).flat_map(names)
+}
+
+/// `-m`, `--memory`.
+fn names(option: &Arg) -> Vec<String> {
+    let short = option.get_short().map(|short| format!("-{short}"));
+    let long = option.get_long_and_visible_aliases().unwrap_or_default();
+    short.into_iter().chain(long.iter().map(|long| format!("--{long}"))).collect()
+}
+
+fn values(argument: &Arg) -> Vec<String> {
+    if !argument.get_action().takes_values() {
+        return Vec::new();
+    }
+    argument.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect()
+}
+
+fn help(argument: &Arg) -> String {
+    argument.get_help().map(ToString::to_string).unwrap_or_default()
+}
+
+fn about(command: &Command) -> String {
+    command.get_about().map(ToString::to_string).unwrap_or_default()
+}
+
+/// For zsh: nothing is special between single quotes.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// For fish, where a backslash is special between single quotes.
+fn fish_quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}

@@ -1,0 +1,36 @@
+#compdef git-agent-vm
+# Completion of git-agent-vm for zsh, where _git calls it for "git agent-vm", too.
+# Put it into a directory of $fpath as _git-agent-vm, or source it after compinit.
+# Written by: git agent-vm completions zsh
+
+__git_agent_vm_branches() {
+    local -a branches
+    branches=(${(f)"$(git for-each-ref --format='%(refname:strip=2)' refs/heads 2>/dev/null)"})
+    compadd -a branches
+}
+
+_git-agent-vm() {
+    local curcontext=$curcontext state line
+    local -a verbs
+    typeset -A opt_args
+    verbs=(
+@VERBS@
+    )
+    _arguments -C \
+@GLOBAL@
+        '1: :->verb' '*:: :->rest'
+    case $state in
+    verb) _describe verb verbs ;;
+    rest)
+        case $words[1] in
+@CASES@
+        esac
+        ;;
+    esac
+}
+
+if [[ $funcstack[1] == _git-agent-vm ]]; then
+    _git-agent-vm "$@"
+else
+    compdef _git-agent-vm git-agent-vm
+fi
