@@ -11,6 +11,7 @@ mod completions;
 mod connect;
 mod enrolment;
 mod fetch;
+mod help;
 mod hostile;
 mod limactl;
 mod mend;

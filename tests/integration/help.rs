@@ -1,0 +1,43 @@
+//! The whole help, in one file: a change of what users read is seen in review.
+
+use std::fmt::Write as _;
+
+use crate::support::Lab;
+
+#[test]
+fn help_is_as_it_was_reviewed() {
+    let lab = Lab::host_only("home");
+    let help = |words: &[&str]| {
+        let words = words.iter().map(std::ffi::OsString::from).collect::<Vec<_>>();
+        let ran = lab.host("git-agent-vm", words).env("COLUMNS", "100").succeeds().stderr_is("");
+        ran.text()
+    };
+    let main = help(&["--help"]);
+    let commands = main.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let verbs: Vec<&str> = commands
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|verb| *verb != "help")
+        .collect();
+    assert!(verbs.contains(&"start") && verbs.contains(&"status"), "{verbs:?}");
+    let mut all = format!("$ git-agent-vm --help\n{main}\n");
+    for verb in verbs {
+        write!(all, "\n\n$ git-agent-vm {verb} --help\n{}\n", help(&[verb, "--help"])).unwrap();
+    }
+
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/data/help.txt");
+    if std::env::var_os("UPDATE_HELP").is_some() {
+        fs_err::write(path, &all).unwrap();
+    }
+    let reviewed = fs_err::read_to_string(path).unwrap();
+    if let Some((number, (was, is))) =
+        (1..).zip(reviewed.lines().zip(all.lines())).find(|(_, (was, is))| was != is)
+    {
+        panic!("line {number} of the help was:\n{was}\nand is:\n{is}\n{RENEW}");
+    }
+    assert!(reviewed == all, "the help is longer or shorter than it was\n{RENEW}");
+}
+
+const RENEW: &str =
+    "if that is meant: UPDATE_HELP=1 cargo test --test integration help:: and review the change";
