@@ -190,7 +190,7 @@ fn push_is_done_only_when_it_is_stored() {
     let workspace = lab.pushed_feature();
     lab.app().commit_on("feature", "host.txt", "host\n");
     // The last flush of the session, after git's own report: the machine goes down in it.
-    lab.guest_fake("sync", "[ -e .git/agentvm-received ] || kill -9 $PPID");
+    lab.guest_fake("sync", "ls .git/agentvm-received-* >/dev/null 2>&1 || kill -9 $PPID");
     lab.git("push agentvm::feature").fails(1).stderr_has("did not confirm that it is stored");
     lab.guest_fake("sync", "exit 0");
     lab.git("push agentvm::feature").succeeds();
@@ -216,4 +216,28 @@ fn push_into_a_workspace_that_was_moved_away_meanwhile_fails() {
     lab.git("push agentvm::feature").succeeds();
     let workspace = lab.workspace("app-feature");
     assert_eq!(workspace.tip("HEAD"), lab.app().tip("feature"));
+}
+
+#[test]
+fn killed_receive_pack_is_mended_only_when_its_hook_has_ended() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    lab.app().commit_on("feature", "host.txt", "host\n");
+    // The flush of the journal, before the first file moves: the hook goes on without its git.
+    let kill = "[ -e ~/killed ] || {
+            : >~/killed
+            read -r stat </proc/$PPID/stat
+            set -- ${stat##*) }
+            kill -9 $2
+            sleep 1
+        }";
+    lab.guest_fake("sync", kill);
+    lab.git("push agentvm::feature").fails(1);
+    workspace.sh("[ -e ~/killed ]").succeeds();
+    workspace.git("symbolic-ref HEAD").succeeds().stdout_is("refs/heads/feature");
+    assert_eq!(workspace.status(), "");
+    lab.git("push agentvm::feature").succeeds();
+    workspace.git("symbolic-ref HEAD").succeeds().stdout_is("refs/heads/feature");
+    assert_eq!(workspace.tip("HEAD"), lab.app().tip("feature"));
+    assert_eq!(workspace.status(), "");
 }

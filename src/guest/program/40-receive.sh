@@ -77,7 +77,6 @@ refuse_dirty() {
 }
 
 hook_pre_receive() {
-  : >"$GIT_DIR/agentvm-received" || refuse_push 'cannot write to the workspace'
   # Descriptor 9 is the workspace's lock; the guest program opened it and gives it back.
   flock -n 9 || {
     warn 'waiting for another push to this workspace'
@@ -86,6 +85,8 @@ hook_pre_receive() {
   # git works in the directory that it entered, wherever that is by now.
   [ "$(pwd -P)" = "$(cd "$AGENTVM_WORKSPACE/.git" 2>/dev/null && pwd -P)" ] ||
     refuse_push 'the workspace was moved away during the push; push again'
+  # Something is about to change. Who finds this file, and has the lock, knows of a cut-off push.
+  : >"$GIT_DIR/agentvm-received-$nonce" || refuse_push 'cannot write to the workspace'
   # A session that was cut off may have ended only now. It has to be mended before git looks where
   # the branch is checked out: else the ref would move under files that stay. git forbids refs to
   # move in this hook, for the sake of the objects that are not in yet; none of those is touched.
@@ -163,8 +164,7 @@ receive() {
   cd "$w" || fail failed "cannot enter $w in the VM"
   mend_if_free || fail failed "cannot write to $w in the VM"
   write_hooks
-  # pre-receive makes this file: something is about to change.
-  received=$w/.git/agentvm-received
+  received=$w/.git/agentvm-received-$nonce # pre-receive makes it
   say workspace "$name"
   say created "$created"
   say branch "$ref"
@@ -177,8 +177,12 @@ receive() {
     -c receive.denyDeleteCurrent=refuse -c receive.shallowUpdate=true -c receive.updateServerInfo=false \
     -c core.logAllRefUpdates=always -c transfer.hideRefs=refs/rescue -c transfer.hideRefs=refs/stash \
     -c transfer.hideRefs=refs/agentvm receive-pack "$w"
-  # Free already where this session had it: git has ended. Else another push is live, and mends.
-  if flock -n 9; then
+  ended=$?
+  # Opened anew, so that the lock is no longer shared with what a killed git has left running: a
+  # hook, or a checkout, that still moves files. Whoever else has it mends, or the next command.
+  can_write "$w/.git/agentvm.lock" || exit 1
+  exec 9>"$w/.git/agentvm.lock"
+  if flock -n 9 || { [ "$ended" != 0 ] && flock -w 10 9; }; then
     mend
     forget_unborn
   fi
