@@ -3,7 +3,11 @@
 
 zeros=0000000000000000000000000000000000000000
 
-tip_of() { g rev-parse -q --verify "$1" 2>/dev/null || printf %s "${zeros}"; }
+# Fails where git did not live to tell.
+tip_of() { g rev-parse -q --verify "$1" 2>/dev/null || { [ $? -eq 1 ] && printf %s "$zeros"; }; }
+
+# The ref that is checked out, or nothing. Fails where git did not live to tell.
+checked_out() { g symbolic-ref -q HEAD || [ $? -eq 1 ]; }
 
 is_null() { case $1 in *[!0]*) return 1 ;; esac; }
 
@@ -45,9 +49,7 @@ mend() {
       rm -f "$w/.git/$lock.lock"
     done
   fi
-  tip=$(tip_of "$ref")
-  head=$(g symbolic-ref -q HEAD) || head=
-  at=$(tip_of HEAD)
+  tip=$(tip_of "$ref") && head=$(checked_out) && at=$(tip_of HEAD) || return 1
   if [ "$tip" = "$new" ]; then
     if [ -z "$head" ] && [ "$at" = "$new" ]; then
       g symbolic-ref -m 'agentvm: push' HEAD "$ref" || return 1

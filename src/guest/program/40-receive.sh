@@ -119,13 +119,15 @@ hook_push_to_checkout() { # NEW
   cd "$GIT_WORK_TREE" || exit 1
   w=$(pwd -P)
   # Of a linked worktree, git tells which ref is checked out there.
-  ref=$(GIT_DIR=$gitdir git symbolic-ref -q HEAD) || ref=HEAD
+  ref=$(GIT_DIR=$gitdir checked_out) || refuse_push 'git was killed'
+  ref=${ref:-HEAD}
   GIT_DIR=$gitdir GIT_WORK_TREE=$w
   export GIT_DIR GIT_WORK_TREE
   refuse_dirty "$gitdir"
   [ -d "$w/.git" ] ||
     refuse_push "${ref#refs/heads/} is checked out in the linked worktree $w; check out something else there"
-  old=$(tip_of HEAD)
+  [ "$ref" != HEAD ] || refuse_push 'the workspace has meanwhile left its branch'
+  old=$(tip_of HEAD) || refuse_push 'git was killed'
   # Files in the way, ignored ones included, are named before anything moves.
   # shellcheck disable=SC2016 # the inner shell expands them
   in_the_way=$(g diff-tree -r -z --name-only --no-renames --diff-filter=A "$(tree_of "$old")" "$(tree_of "$new")" |
