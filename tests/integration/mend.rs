@@ -276,3 +276,20 @@ fn cut_off_push_is_not_given_up_because_a_git_that_was_to_tell_is_killed() {
     next_command(&lab);
     assert_whole_at(&workspace, &cut.old);
 }
+
+#[test]
+fn cut_off_push_to_another_branch_does_not_mislead_this_one() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    workspace.git("checkout -q -b other").succeeds();
+    workspace
+        .sh(&format!(
+            "echo refs/heads/other {} {} killed {THIS_BOOT} >.git/agentvm-journal",
+            cut.old, cut.new
+        ))
+        .succeeds();
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(workspace.tip("refs/heads/feature"), cut.new);
+    assert_eq!(workspace.tip("refs/heads/other"), cut.old);
+    workspace.git("symbolic-ref HEAD").succeeds().stdout_is("refs/heads/other");
+}

@@ -183,7 +183,8 @@ mend_if_free() {
   exec 9>"$w/.git/agentvm.lock"
   if flock -n 9; then
     clear_leftovers
-    mend || warn 'warning: a push that was cut off cannot be mended while git is at work in the workspace'
+    # In a shell of its own: the journal may name another ref than the session.
+    (mend) || warn 'warning: a push that was cut off cannot be mended while git is at work in the workspace'
     flock -u 9
   fi
 }
