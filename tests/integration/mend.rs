@@ -293,3 +293,15 @@ fn cut_off_push_to_another_branch_does_not_mislead_this_one() {
     assert_eq!(workspace.tip("refs/heads/other"), cut.old);
     workspace.git("symbolic-ref HEAD").succeeds().stdout_is("refs/heads/other");
 }
+
+#[test]
+fn commits_made_before_head_is_back_on_its_branch_come_along() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    workspace.git(["update-ref", "refs/heads/feature", &cut.new]).succeeds();
+    write_journal(&workspace, &cut, THIS_BOOT);
+    let commit = workspace.commit("own.txt", "own\n");
+    next_command(&lab);
+    assert_whole_at(&workspace, &commit);
+}

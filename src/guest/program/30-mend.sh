@@ -51,6 +51,12 @@ mend() {
   fi
   tip=$(tip_of "$ref") && head=$(checked_out) && at=$(tip_of HEAD) || return 1
   if [ "$tip" = "$new" ]; then
+    # Commits that the agent made meanwhile belong on the branch.
+    if [ -z "$head" ] && [ "$at" != "$new" ] && [ -z "$(operation "$w/.git")" ] &&
+      g merge-base --is-ancestor "$new" "$at"; then
+      g update-ref -m 'agentvm: commits made during a push' "$ref" "$at" "$new" || return 1
+      new=$at
+    fi
     if [ -z "$head" ] && [ "$at" = "$new" ]; then
       g symbolic-ref -m 'agentvm: push' HEAD "$ref" || return 1
     fi
