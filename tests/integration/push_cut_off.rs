@@ -241,3 +241,26 @@ fn killed_receive_pack_is_mended_only_when_its_hook_has_ended() {
     assert_eq!(workspace.tip("HEAD"), lab.app().tip("feature"));
     assert_eq!(workspace.status(), "");
 }
+
+#[test]
+fn locks_of_a_killed_push_stop_nobody() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let app = lab.app();
+    // The lock of a ref is there when the machine's processes are killed.
+    lab.guest_fake("sync", "case $* in *journal) : >.git/refs/heads/side.lock; sleep 9;; esac");
+    app.commit_on("feature", "host.txt", "host\n");
+    lab.git("branch side feature").succeeds();
+    let push = lab.git("push agentvm::feature").background();
+    lab.wait_until("the lock is there", |_| {
+        workspace.sh("[ -e .git/refs/heads/side.lock ]").run().code == 0
+    });
+    lab.guest_kill("KILL", &lab.guest_processes());
+    push.finish();
+    lab.guest_fake("sync", "");
+    lab.git("push agentvm::feature feature side").succeeds();
+    assert_eq!(workspace.tip("refs/heads/side"), app.tip("side"));
+    assert_eq!(workspace.tip("HEAD"), app.tip("feature"));
+    workspace.sh("[ -z \"$(find .git -name '*.lock' ! -name agentvm.lock)\" ]").succeeds();
+    workspace.sh("! ls .git/agentvm-received-*").succeeds();
+}

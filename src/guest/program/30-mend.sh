@@ -172,15 +172,18 @@ undo_files() {
 }
 
 # Takes away what a session or a machine that went down has left: our own copies of the index, and
-# locks of git that are older than this boot, so that whoever made them is gone.
+# locks of git that are older than this boot, or no older than a push that was cut off, so that
+# whoever made them is gone. A push that has begun holds our lock; here nobody else does.
 clear_leftovers() {
   rm -f "$w"/.git/agentvm-index* "$w"/.git/agentvm-paths*
   booted=$(sed -n 's/^btime //p' /proc/stat 2>/dev/null)
-  [ -n "$booted" ] || return 0
+  began=$(stat -c %Y "$w"/.git/agentvm-received-* 2>/dev/null | sort -n | head -n 1)
   find "$w/.git" -name objects -prune -o -name '*.lock' ! -name agentvm.lock -print | while read -r lock; do
     age=$(stat -c %Y "$lock" 2>/dev/null) || continue
-    [ "$age" -ge "$booted" ] || git_is_running || rm -f -- "$lock"
+    [ "$age" -lt "${booted:-0}" ] || [ "$age" -ge "${began:-$((age + 1))}" ] || continue
+    git_is_running || rm -f -- "$lock"
   done
+  git_is_running || rm -f "$w"/.git/agentvm-received-*
 }
 
 # Mends under the lock if nobody has it. Fails where nothing can be written.
