@@ -203,5 +203,7 @@ flush() { sync -f "$w" 2>/dev/null || sync; }
 # A workspace that this session made and nothing came into: a dry run, a failing pre-push hook.
 forget_unborn() {
   [ "$created" = 1 ] && [ "$(ls -A "$w")" = .git ] && [ -z "$(g for-each-ref --count=1)" ] || return 0
-  cd "$root" && rm -rf "$w/.git" && rmdir "$w"
+  # Under the lock that whoever makes workspaces holds, so that nobody meets half of one.
+  exec 8>"$root/.lock"
+  flock -w 5 8 && cd "$root" && rm -rf "$w/.git" && rmdir "$w"
 }
