@@ -264,3 +264,44 @@ fn locks_of_a_killed_push_stop_nobody() {
     workspace.sh("[ -z \"$(find .git -name '*.lock' ! -name agentvm.lock)\" ]").succeeds();
     workspace.sh("! ls .git/agentvm-received-*").succeeds();
 }
+
+#[test]
+fn push_that_fills_the_disk_leaves_the_files_as_they_were() {
+    let lab = Lab::new();
+    let disk = lab.guest_home().join("workspace");
+    fs_err::create_dir(&disk).ok();
+    let disk = disk.to_string_lossy();
+    let mount = ["-t", "tmpfs", "-o", "size=4m", "tmpfs", &disk];
+    if lab.guest_is_foreign() || lab.host("mount", mount).run().code != 0 {
+        eprintln!("left out: only root can mount a small disk");
+        return;
+    }
+    let _disk = Mounted(disk.to_string());
+    let workspace = lab.pushed_feature();
+    workspace.write("only.txt", "only\n");
+    let app = lab.app();
+    app.git("checkout -q feature").succeeds();
+    for index in 0..300 {
+        app.write(&format!("many/{index}"), "x".repeat(4000));
+    }
+    app.write("feature.txt", "changed\n");
+    lab.sh("git add -A && git commit -qm many").succeeds();
+    let free = "stat -f -c '%a * %S' . | tr -d '\n'";
+    workspace.sh(&format!("head -c $(($({free}) - 900000)) /dev/zero >../filler")).succeeds();
+    let before = workspace.snapshot();
+    lab.git("push agentvm::feature").fails(1).stderr_has("feature");
+    assert_eq!(workspace.snapshot(), before);
+    workspace.sh("rm ../filler").succeeds();
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(workspace.tip("HEAD"), app.tip("feature"));
+    assert_eq!(workspace.read("only.txt"), "only\n");
+    workspace.sh("! [ -e .git/agentvm-reserve ]").succeeds();
+}
+
+struct Mounted(String);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        std::process::Command::new("umount").args(["-l", &self.0]).status().ok();
+    }
+}

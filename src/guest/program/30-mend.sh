@@ -39,6 +39,7 @@ boot_id() { cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo -; }
 # Finishes or undoes a push that was cut off. Runs under the lock, in the work tree. What is in the
 # journal: the ref, its old and its new commit, the session, the boot.
 mend() {
+  rm -f "$w/.git/agentvm-reserve"
   journal=$w/.git/agentvm-journal
   [ -f "$journal" ] || return 0
   read -r ref old new session boot <"$journal" || return 1

@@ -113,6 +113,15 @@ hook_update() { # REF OLD NEW
   exit 0
 }
 
+# Space for putting the files back, which writes the index a few times, where the push fills the
+# disk. mend gives it back.
+reserve() {
+  bytes=$(stat -c %s "$gitdir/index" 2>/dev/null)
+  bytes=$((${bytes:-0} * 4 + 262144))
+  fallocate -l "$bytes" "$gitdir/agentvm-reserve" 2>/dev/null ||
+    head -c "$bytes" /dev/zero 2>/dev/null >"$gitdir/agentvm-reserve"
+}
+
 hook_push_to_checkout() { # NEW
   new=$1
   gitdir=$(cd "$GIT_DIR" && pwd -P)
@@ -142,6 +151,7 @@ hook_push_to_checkout() { # NEW
     warn 'hint: move them away or commit them there, then push again'
     exit 1
   fi
+  reserve || refuse_push 'the disk of the VM is full; make room there, then push again'
   { printf '%s %s %s %s %s\n' "$ref" "$old" "$new" "$AGENTVM_SESSION" "$(boot_id)" >"$gitdir/agentvm-journal.new" &&
     mv -f "$gitdir/agentvm-journal.new" "$gitdir/agentvm-journal"; } ||
     refuse_push 'cannot write to the workspace'
