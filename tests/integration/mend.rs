@@ -256,3 +256,52 @@ fn cut_off_push_that_ends_only_while_the_next_waits_is_mended_first() {
     assert_eq!(ran.code, 0, "{ran}");
     assert_whole_at(&workspace, &cut.new);
 }
+
+#[test]
+fn cut_off_push_is_not_given_up_because_a_git_that_was_to_tell_is_killed() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    write_journal(&workspace, &cut, THIS_BOOT);
+    lab.guest_fake(
+        "git",
+        "case $* in *'rev-parse -q --verify HEAD')
+            [ -e ~/died ] || { : >~/died; kill -9 $$; } ;;
+        esac
+        PATH=${PATH#*:}
+        exec git \"$@\"",
+    );
+    next_command(&lab);
+    workspace.sh("[ -e ~/died ]").succeeds();
+    next_command(&lab);
+    assert_whole_at(&workspace, &cut.old);
+}
+
+#[test]
+fn cut_off_push_to_another_branch_does_not_mislead_this_one() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    workspace.git("checkout -q -b other").succeeds();
+    workspace
+        .sh(&format!(
+            "echo refs/heads/other {} {} killed {THIS_BOOT} >.git/agentvm-journal",
+            cut.old, cut.new
+        ))
+        .succeeds();
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(workspace.tip("refs/heads/feature"), cut.new);
+    assert_eq!(workspace.tip("refs/heads/other"), cut.old);
+    workspace.git("symbolic-ref HEAD").succeeds().stdout_is("refs/heads/other");
+}
+
+#[test]
+fn commits_made_before_head_is_back_on_its_branch_come_along() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    workspace.git(["update-ref", "refs/heads/feature", &cut.new]).succeeds();
+    write_journal(&workspace, &cut, THIS_BOOT);
+    let commit = workspace.commit("own.txt", "own\n");
+    next_command(&lab);
+    assert_whole_at(&workspace, &commit);
+}

@@ -190,7 +190,7 @@ fn push_is_done_only_when_it_is_stored() {
     let workspace = lab.pushed_feature();
     lab.app().commit_on("feature", "host.txt", "host\n");
     // The last flush of the session, after git's own report: the machine goes down in it.
-    lab.guest_fake("sync", "[ -e .git/agentvm-received ] || kill -9 $PPID");
+    lab.guest_fake("sync", "ls .git/agentvm-received-* >/dev/null 2>&1 || kill -9 $PPID");
     lab.git("push agentvm::feature").fails(1).stderr_has("did not confirm that it is stored");
     lab.guest_fake("sync", "exit 0");
     lab.git("push agentvm::feature").succeeds();
@@ -216,4 +216,92 @@ fn push_into_a_workspace_that_was_moved_away_meanwhile_fails() {
     lab.git("push agentvm::feature").succeeds();
     let workspace = lab.workspace("app-feature");
     assert_eq!(workspace.tip("HEAD"), lab.app().tip("feature"));
+}
+
+#[test]
+fn killed_receive_pack_is_mended_only_when_its_hook_has_ended() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    lab.app().commit_on("feature", "host.txt", "host\n");
+    // The flush of the journal, before the first file moves: the hook goes on without its git.
+    let kill = "[ -e ~/killed ] || {
+            : >~/killed
+            read -r stat </proc/$PPID/stat
+            set -- ${stat##*) }
+            kill -9 $2
+            sleep 1
+        }";
+    lab.guest_fake("sync", kill);
+    lab.git("push agentvm::feature").fails(1);
+    workspace.sh("[ -e ~/killed ]").succeeds();
+    workspace.git("symbolic-ref HEAD").succeeds().stdout_is("refs/heads/feature");
+    assert_eq!(workspace.status(), "");
+    lab.git("push agentvm::feature").succeeds();
+    workspace.git("symbolic-ref HEAD").succeeds().stdout_is("refs/heads/feature");
+    assert_eq!(workspace.tip("HEAD"), lab.app().tip("feature"));
+    assert_eq!(workspace.status(), "");
+}
+
+#[test]
+fn locks_of_a_killed_push_stop_nobody() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let app = lab.app();
+    // The lock of a ref is there when the machine's processes are killed.
+    lab.guest_fake("sync", "case $* in *journal) : >.git/refs/heads/side.lock; sleep 9;; esac");
+    app.commit_on("feature", "host.txt", "host\n");
+    lab.git("branch side feature").succeeds();
+    let push = lab.git("push agentvm::feature").background();
+    lab.wait_until("the lock is there", |_| {
+        workspace.sh("[ -e .git/refs/heads/side.lock ]").run().code == 0
+    });
+    lab.guest_kill("KILL", &lab.guest_processes());
+    push.finish();
+    lab.guest_fake("sync", "");
+    lab.git("push agentvm::feature feature side").succeeds();
+    assert_eq!(workspace.tip("refs/heads/side"), app.tip("side"));
+    assert_eq!(workspace.tip("HEAD"), app.tip("feature"));
+    workspace.sh("[ -z \"$(find .git -name '*.lock' ! -name agentvm.lock)\" ]").succeeds();
+    workspace.sh("! ls .git/agentvm-received-*").succeeds();
+}
+
+#[test]
+fn push_that_fills_the_disk_leaves_the_files_as_they_were() {
+    let lab = Lab::new();
+    let disk = lab.guest_home().join("workspace");
+    fs_err::create_dir(&disk).ok();
+    let disk = disk.to_string_lossy();
+    let mount = ["-t", "tmpfs", "-o", "size=4m", "tmpfs", &disk];
+    if lab.guest_is_foreign() || lab.host("mount", mount).run().code != 0 {
+        eprintln!("left out: only root can mount a small disk");
+        return;
+    }
+    let _disk = Mounted(disk.to_string());
+    let workspace = lab.pushed_feature();
+    workspace.write("only.txt", "only\n");
+    let app = lab.app();
+    app.git("checkout -q feature").succeeds();
+    for index in 0..300 {
+        app.write(&format!("many/{index}"), "x".repeat(4000));
+    }
+    app.write("feature.txt", "changed\n");
+    lab.sh("git add -A && git commit -qm many").succeeds();
+    let free = "stat -f -c '%a * %S' . | tr -d '\n'";
+    workspace.sh(&format!("head -c $(($({free}) - 900000)) /dev/zero >../filler")).succeeds();
+    let before = workspace.snapshot();
+    lab.git("push agentvm::feature").fails(1).stderr_has("feature");
+    assert_eq!(workspace.snapshot(), before);
+    workspace.sh("rm ../filler").succeeds();
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(workspace.tip("HEAD"), app.tip("feature"));
+    assert_eq!(workspace.read("only.txt"), "only\n");
+    workspace.sh("! [ -e .git/agentvm-reserve ]").succeeds();
+}
+
+struct Mounted(String);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        std::process::Command::new("umount").args(["-l", &self.0]).status().ok();
+    }
 }

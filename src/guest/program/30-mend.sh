@@ -3,7 +3,11 @@
 
 zeros=0000000000000000000000000000000000000000
 
-tip_of() { g rev-parse -q --verify "$1" 2>/dev/null || printf %s "${zeros}"; }
+# Fails where git did not live to tell.
+tip_of() { g rev-parse -q --verify "$1" 2>/dev/null || { [ $? -eq 1 ] && printf %s "$zeros"; }; }
+
+# The ref that is checked out, or nothing. Fails where git did not live to tell.
+checked_out() { g symbolic-ref -q HEAD || [ $? -eq 1 ]; }
 
 is_null() { case $1 in *[!0]*) return 1 ;; esac; }
 
@@ -35,6 +39,7 @@ boot_id() { cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo -; }
 # Finishes or undoes a push that was cut off. Runs under the lock, in the work tree. What is in the
 # journal: the ref, its old and its new commit, the session, the boot.
 mend() {
+  rm -f "$w/.git/agentvm-reserve"
   journal=$w/.git/agentvm-journal
   [ -f "$journal" ] || return 0
   read -r ref old new session boot <"$journal" || return 1
@@ -45,10 +50,14 @@ mend() {
       rm -f "$w/.git/$lock.lock"
     done
   fi
-  tip=$(tip_of "$ref")
-  head=$(g symbolic-ref -q HEAD) || head=
-  at=$(tip_of HEAD)
+  tip=$(tip_of "$ref") && head=$(checked_out) && at=$(tip_of HEAD) || return 1
   if [ "$tip" = "$new" ]; then
+    # Commits that the agent made meanwhile belong on the branch.
+    if [ -z "$head" ] && [ "$at" != "$new" ] && [ -z "$(operation "$w/.git")" ] &&
+      g merge-base --is-ancestor "$new" "$at"; then
+      g update-ref -m 'agentvm: commits made during a push' "$ref" "$at" "$new" || return 1
+      new=$at
+    fi
     if [ -z "$head" ] && [ "$at" = "$new" ]; then
       g symbolic-ref -m 'agentvm: push' HEAD "$ref" || return 1
     fi
@@ -164,15 +173,18 @@ undo_files() {
 }
 
 # Takes away what a session or a machine that went down has left: our own copies of the index, and
-# locks of git that are older than this boot, so that whoever made them is gone.
+# locks of git that are older than this boot, or no older than a push that was cut off, so that
+# whoever made them is gone. A push that has begun holds our lock; here nobody else does.
 clear_leftovers() {
   rm -f "$w"/.git/agentvm-index* "$w"/.git/agentvm-paths*
   booted=$(sed -n 's/^btime //p' /proc/stat 2>/dev/null)
-  [ -n "$booted" ] || return 0
+  began=$(stat -c %Y "$w"/.git/agentvm-received-* 2>/dev/null | sort -n | head -n 1)
   find "$w/.git" -name objects -prune -o -name '*.lock' ! -name agentvm.lock -print | while read -r lock; do
     age=$(stat -c %Y "$lock" 2>/dev/null) || continue
-    [ "$age" -ge "$booted" ] || git_is_running || rm -f -- "$lock"
+    [ "$age" -lt "${booted:-0}" ] || [ "$age" -ge "${began:-$((age + 1))}" ] || continue
+    git_is_running || rm -f -- "$lock"
   done
+  git_is_running || rm -f "$w"/.git/agentvm-received-*
 }
 
 # Mends under the lock if nobody has it. Fails where nothing can be written.
@@ -181,7 +193,8 @@ mend_if_free() {
   exec 9>"$w/.git/agentvm.lock"
   if flock -n 9; then
     clear_leftovers
-    mend || warn 'warning: a push that was cut off cannot be mended while git is at work in the workspace'
+    # In a shell of its own: the journal may name another ref than the session.
+    (mend) || warn 'warning: a push that was cut off cannot be mended while git is at work in the workspace'
     flock -u 9
   fi
 }

@@ -77,7 +77,6 @@ refuse_dirty() {
 }
 
 hook_pre_receive() {
-  : >"$GIT_DIR/agentvm-received" || refuse_push 'cannot write to the workspace'
   # Descriptor 9 is the workspace's lock; the guest program opened it and gives it back.
   flock -n 9 || {
     warn 'waiting for another push to this workspace'
@@ -86,6 +85,8 @@ hook_pre_receive() {
   # git works in the directory that it entered, wherever that is by now.
   [ "$(pwd -P)" = "$(cd "$AGENTVM_WORKSPACE/.git" 2>/dev/null && pwd -P)" ] ||
     refuse_push 'the workspace was moved away during the push; push again'
+  # Something is about to change. Who finds this file, and has the lock, knows of a cut-off push.
+  : >"$GIT_DIR/agentvm-received-$nonce" || refuse_push 'cannot write to the workspace'
   # A session that was cut off may have ended only now. It has to be mended before git looks where
   # the branch is checked out: else the ref would move under files that stay. git forbids refs to
   # move in this hook, for the sake of the objects that are not in yet; none of those is touched.
@@ -112,19 +113,30 @@ hook_update() { # REF OLD NEW
   exit 0
 }
 
+# Space for putting the files back, which writes the index a few times, where the push fills the
+# disk. mend gives it back.
+reserve() {
+  bytes=$(stat -c %s "$gitdir/index" 2>/dev/null)
+  bytes=$((${bytes:-0} * 4 + 262144))
+  fallocate -l "$bytes" "$gitdir/agentvm-reserve" 2>/dev/null ||
+    head -c "$bytes" /dev/zero 2>/dev/null >"$gitdir/agentvm-reserve"
+}
+
 hook_push_to_checkout() { # NEW
   new=$1
   gitdir=$(cd "$GIT_DIR" && pwd -P)
   cd "$GIT_WORK_TREE" || exit 1
   w=$(pwd -P)
   # Of a linked worktree, git tells which ref is checked out there.
-  ref=$(GIT_DIR=$gitdir git symbolic-ref -q HEAD) || ref=HEAD
+  ref=$(GIT_DIR=$gitdir checked_out) || refuse_push 'git was killed'
+  ref=${ref:-HEAD}
   GIT_DIR=$gitdir GIT_WORK_TREE=$w
   export GIT_DIR GIT_WORK_TREE
   refuse_dirty "$gitdir"
   [ -d "$w/.git" ] ||
     refuse_push "${ref#refs/heads/} is checked out in the linked worktree $w; check out something else there"
-  old=$(tip_of HEAD)
+  [ "$ref" != HEAD ] || refuse_push 'the workspace has meanwhile left its branch'
+  old=$(tip_of HEAD) || refuse_push 'git was killed'
   # Files in the way, ignored ones included, are named before anything moves.
   # shellcheck disable=SC2016 # the inner shell expands them
   in_the_way=$(g diff-tree -r -z --name-only --no-renames --diff-filter=A "$(tree_of "$old")" "$(tree_of "$new")" |
@@ -139,6 +151,7 @@ hook_push_to_checkout() { # NEW
     warn 'hint: move them away or commit them there, then push again'
     exit 1
   fi
+  reserve || refuse_push 'the disk of the VM is full; make room there, then push again'
   { printf '%s %s %s %s %s\n' "$ref" "$old" "$new" "$AGENTVM_SESSION" "$(boot_id)" >"$gitdir/agentvm-journal.new" &&
     mv -f "$gitdir/agentvm-journal.new" "$gitdir/agentvm-journal"; } ||
     refuse_push 'cannot write to the workspace'
@@ -163,8 +176,7 @@ receive() {
   cd "$w" || fail failed "cannot enter $w in the VM"
   mend_if_free || fail failed "cannot write to $w in the VM"
   write_hooks
-  # pre-receive makes this file: something is about to change.
-  received=$w/.git/agentvm-received
+  received=$w/.git/agentvm-received-$nonce # pre-receive makes it
   say workspace "$name"
   say created "$created"
   say branch "$ref"
@@ -177,8 +189,12 @@ receive() {
     -c receive.denyDeleteCurrent=refuse -c receive.shallowUpdate=true -c receive.updateServerInfo=false \
     -c core.logAllRefUpdates=always -c transfer.hideRefs=refs/rescue -c transfer.hideRefs=refs/stash \
     -c transfer.hideRefs=refs/agentvm receive-pack "$w"
-  # Free already where this session had it: git has ended. Else another push is live, and mends.
-  if flock -n 9; then
+  ended=$?
+  # Opened anew, so that the lock is no longer shared with what a killed git has left running: a
+  # hook, or a checkout, that still moves files. Whoever else has it mends, or the next command.
+  can_write "$w/.git/agentvm.lock" || exit 1
+  exec 9>"$w/.git/agentvm.lock"
+  if flock -n 9 || { [ "$ended" != 0 ] && flock -w 10 9; }; then
     mend
     forget_unborn
   fi
@@ -197,5 +213,7 @@ flush() { sync -f "$w" 2>/dev/null || sync; }
 # A workspace that this session made and nothing came into: a dry run, a failing pre-push hook.
 forget_unborn() {
   [ "$created" = 1 ] && [ "$(ls -A "$w")" = .git ] && [ -z "$(g for-each-ref --count=1)" ] || return 0
-  cd "$root" && rm -rf "$w/.git" && rmdir "$w"
+  # Under the lock that whoever makes workspaces holds, so that nobody meets half of one.
+  exec 8>"$root/.lock"
+  flock -w 5 8 && cd "$root" && rm -rf "$w/.git" && rmdir "$w"
 }
