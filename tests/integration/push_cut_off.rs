@@ -266,6 +266,24 @@ fn locks_of_a_killed_push_stop_nobody() {
 }
 
 #[test]
+fn first_push_that_is_killed_while_it_unpacks_leaves_the_name_free() {
+    let lab = Lab::new();
+    let unpacking = "case $* in *receive-pack*)
+            dir=$PWD/.git/objects
+            (i=0; while :; do : >$dir/$i; i=$((i + 1)); done) >/dev/null 2>&1 </dev/null &
+            sleep 0.1
+            exit 137 ;;
+        esac
+        PATH=${PATH#*:}
+        exec git \"$@\"";
+    lab.guest_fake("git", unpacking);
+    lab.git("push agentvm::feature").fails(128);
+    lab.guest_sh("rm ../bin/git").succeeds();
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(lab.workspaces(), ["app-feature"]);
+}
+
+#[test]
 fn push_that_fills_the_disk_leaves_the_files_as_they_were() {
     let lab = Lab::new();
     let disk = lab.guest_home().join("workspace");

@@ -215,5 +215,7 @@ forget_unborn() {
   [ "$created" = 1 ] && [ "$(ls -A "$w")" = .git ] && [ -z "$(g for-each-ref --count=1)" ] || return 0
   # Under the lock that whoever makes workspaces holds, so that nobody meets half of one.
   exec 8>"$root/.lock"
-  flock -w 5 8 && cd "$root" && rm -rf "$w/.git" && rmdir "$w"
+  # Renamed first: what a killed git has left running may still write there.
+  flock -w 5 8 && cd "$root" && mv "$w/.git" ".new.$nonce" && rmdir "$w"
+  rm -rf ".new.$nonce"
 }
