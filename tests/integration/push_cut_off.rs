@@ -323,3 +323,26 @@ impl Drop for Mounted {
         std::process::Command::new("umount").args(["-l", &self.0]).status().ok();
     }
 }
+
+#[test]
+fn killed_checkout_leaves_no_lock_that_stops_the_next_push() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace
+        .sh("git config filter.deadly.smudge 'touch .git/HEAD.lock; kill -9 $PPID'")
+        .succeeds();
+    let app = lab.app();
+    app.git("checkout -q feature").succeeds();
+    app.write(".gitattributes", "*.dead filter=deadly\n");
+    app.write("a.txt", "a\n");
+    app.write("b.dead", "b\n");
+    lab.sh("git add -A && git commit -qm deadly").succeeds();
+    let before = workspace.tip("HEAD");
+    lab.git("push agentvm::feature").fails(1);
+    assert_eq!(workspace.tip("HEAD"), before);
+    assert_eq!(workspace.status(), "");
+    workspace.sh("git config --unset filter.deadly.smudge").succeeds();
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(workspace.tip("HEAD"), app.tip("feature"));
+    assert_eq!(workspace.status(), "");
+}

@@ -161,10 +161,14 @@ hook_push_to_checkout() { # NEW
     # the disk before the ref says that they are there.
     flush && exit 0
   }
+  code=$?
   printf '%s\n' "$said" >&2
   case $said in
     *'would be overwritten'* | *'would lose untracked'*) rm -f "$gitdir/agentvm-journal" ;;
-    *) mend || warn 'error: the workspace could not be put back at once; the next command does it' ;;
+    *)
+      # A killed checkout leaves its locks behind.
+      [ "$code" -lt 128 ] || git_is_running || rm -f "$gitdir/index.lock" "$gitdir/HEAD.lock"
+      mend || warn 'error: the workspace could not be put back at once; the next command does it' ;;
   esac
   exit 1
 }
