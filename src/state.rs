@@ -53,7 +53,9 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 /// A lock among the commands of one user, held until dropped. The kernel gives it back when its
 /// holder ends, however that happens.
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code)] File);
+pub struct Lock {
+    _file: File,
+}
 
 impl Lock {
     /// Takes the lock at `path`. If another command has it, says so with what that one is doing
@@ -83,7 +85,7 @@ impl Lock {
         let line = format!("{doing} (process {})\n", std::process::id());
         file.set_len(0).ok();
         std::os::unix::fs::FileExt::write_all_at(&file, line.as_bytes(), 0).ok();
-        Ok(Self(file))
+        Ok(Self { _file: file })
     }
 }
 

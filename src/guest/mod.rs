@@ -233,13 +233,9 @@ impl Guest {
             ))
             .hint("git agent-vm status shows what the VM is doing")
             .into(),
-            OpenError::NoGreeting(WireError::Ended, said) if said.is_empty() => {
-                Error::failed(format!("cannot reach the {describe}: ssh ended without a word"))
-                    .hint("git agent-vm status shows what the VM is doing")
-                    .into()
-            }
             OpenError::NoGreeting(WireError::Ended, said) => {
-                Error::failed(format!("cannot reach the {describe}{}", after_colon(&said)))
+                let said = if said.is_empty() { "ssh ended without a word" } else { &said };
+                Error::failed(format!("cannot reach the {describe}{}", after_colon(said)))
                     .hint("git agent-vm status shows what the VM is doing")
                     .into()
             }

@@ -4,7 +4,7 @@
 //! that the host sent and the guest's time, then fields `key=value`, each ended by NUL. Every read has a deadline and a cap.
 
 use std::io::Read as _;
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 use std::process::ChildStdout;
 use std::time::{Duration, Instant};
 
@@ -164,17 +164,24 @@ impl Reader {
             if left.is_zero() {
                 return Err(WireError::TimedOut(self.patience));
             }
-            let timeout = Timespec {
-                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-                tv_nsec: left.subsec_nanos().into(),
-            };
-            let mut fds = [PollFd::from_borrowed_fd(self.pipe.as_fd(), PollFlags::IN)];
-            match poll(&mut fds, Some(&timeout)) {
-                Ok(0) | Err(rustix::io::Errno::INTR) => {}
-                Ok(_) => return Ok(()),
-                Err(error) => return Err(WireError::Io(error.into())),
+            if readable_within(&self.pipe, left)? {
+                return Ok(());
             }
         }
+    }
+}
+
+/// Waits until a pipe has bytes or has ended, at most for `limit`; `false` may come earlier, after
+/// a signal.
+pub fn readable_within(pipe: &impl AsFd, limit: Duration) -> std::io::Result<bool> {
+    let timeout = Timespec {
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: limit.subsec_nanos().into(),
+    };
+    match poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&timeout)) {
+        Ok(0) | Err(rustix::io::Errno::INTR) => Ok(false),
+        Ok(_) => Ok(true),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -14,6 +14,11 @@ is_null() { case $1 in *[!0]*) return 1 ;; esac; }
 # The tree of a commit, or the empty tree for "no commit".
 tree_of() { if is_null "$1"; then g hash-object -t tree /dev/null; else printf %s "$1^{tree}"; fi; }
 
+# The paths in which $new differs from $old, NUL at each end; options choose among them.
+paths_between() {
+  g diff-tree -r -z --name-only --no-renames "$@" "$(tree_of "$old")" "$(tree_of "$new")"
+}
+
 # Keeps a commit that something is about to replace.
 rescue() { # COMMIT WHY
   g update-ref -m "$2" "refs/rescue/${now:-0}-$(printf %.10s "$1")" "$1"
@@ -148,7 +153,7 @@ clear_the_way() {
 undo_files() {
   list=$w/.git/agentvm-paths
   index=$w/.git/agentvm-index
-  g diff-tree -r -z --name-only --no-renames "$(tree_of "$old")" "$(tree_of "$new")" >"$list" || return 1
+  paths_between >"$list" || return 1
   GIT_INDEX_FILE=$index g read-tree "$(tree_of "$old")" &&
     GIT_INDEX_FILE=$index g update-index --force-remove -z --stdin <"$list" &&
     files_only <"$list" | GIT_INDEX_FILE=$index g update-index --add --remove -z --stdin 2>/dev/null &&
@@ -163,10 +168,10 @@ undo_files() {
   fi
   g read-tree "$(tree_of "$old")" || return 1
   # shellcheck disable=SC2016 # the inner shell expands them
-  g diff-tree -r -z --name-only --no-renames --diff-filter=A "$(tree_of "$old")" "$(tree_of "$new")" |
+  paths_between --diff-filter=A |
     files_only |
     xargs -0 sh -c 'for path; do rm -f -- "$path"; rmdir -p -- "${path%/*}" 2>/dev/null; done' sh
-  g diff-tree -r -z --name-only --no-renames --diff-filter=a "$(tree_of "$old")" "$(tree_of "$new")" >"$list" &&
+  paths_between --diff-filter=a >"$list" &&
     clear_the_way <"$list" && g checkout-index -f -q -z --stdin <"$list" || return 1
   g update-index -q --refresh >/dev/null 2>&1
   rm -f "$list" "$list.old" "$list.new" "$index"

@@ -26,7 +26,7 @@ operation() {
 }
 
 # Paths whose changes git was told not to look for (assume-unchanged, skip-worktree), changed
-# nevertheless. One a line.
+# nevertheless. NUL at each end.
 hidden_changes() {
   g ls-files -v -z | tr '\0\n' '\n\0' | grep -q '^[a-zS]' || return 0
   # Not in the workspace, where another session would clear it away.
@@ -139,7 +139,7 @@ hook_push_to_checkout() { # NEW
   old=$(tip_of HEAD) || refuse_push 'git was killed'
   # Files in the way, ignored ones included, are named before anything moves.
   # shellcheck disable=SC2016 # the inner shell expands them
-  in_the_way=$(g diff-tree -r -z --name-only --no-renames --diff-filter=A "$(tree_of "$old")" "$(tree_of "$new")" |
+  in_the_way=$(paths_between --diff-filter=A |
     not_behind_links |
     xargs -0 sh -c 'for path; do
       if [ -L "$path" ] || [ -f "$path" ]; then printf "%s\n" "$path"
