@@ -122,13 +122,8 @@ impl Run {
     /// Starts it and goes on.
     pub(crate) fn background(self) -> Background {
         let shown = self.shown();
-        let mut words = session_of_its_own();
-        words.extend(self.prefix);
-        words.push(self.program);
-        words.extend(self.args);
-        let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).env_clear().envs(self.env).current_dir(&self.dir);
-        if words[0] != "setsid" {
+        let mut command = self.command(session_of_its_own());
+        if command.get_program() != "setsid" {
             command.process_group(0);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -141,6 +136,17 @@ impl Run {
         let stdout = read_all(child.stdout.take().expect("stdout is piped"));
         let stderr = read_all(child.stderr.take().expect("stderr is piped"));
         Background { shown, child, stdout, stderr, started: Instant::now(), limit: self.limit }
+    }
+
+    /// The command as it is started, behind these words.
+    pub(crate) fn command(&self, mut words: Vec<OsString>) -> Command {
+        words.extend(self.prefix.iter().cloned());
+        words.push(self.program.clone());
+        words.extend(self.args.iter().cloned());
+        let mut command = Command::new(&words[0]);
+        let env = self.env.iter().map(|(name, value)| (name, value));
+        command.args(&words[1..]).env_clear().envs(env).current_dir(&self.dir);
+        command
     }
 
     fn shown(&self) -> String {
