@@ -49,7 +49,9 @@ impl Target {
     /// A verb about this workspace.
     #[must_use]
     pub fn call(&self, verb: &'static str) -> Call {
-        Call::new(verb).arg(&self.id).arg(&self.full_ref).arg(&self.plain).arg(&self.hashed)
+        // The comma, which no name has, stands for the ~, which would cost a process to decode.
+        let hashed = self.hashed.replace('~', ",");
+        Call::new(verb).arg(&self.id).arg(&self.full_ref).arg(&self.plain).arg(hashed)
     }
 }
 

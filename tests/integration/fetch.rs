@@ -173,8 +173,11 @@ fn workspace_that_cannot_be_written_to_can_still_be_fetched() {
     let tip = workspace.commit("agent.txt", "agent\n");
     // Nobody, root included, can open a directory for writing.
     workspace.sh("rm .git/agentvm.lock; mkdir .git/agentvm.lock").succeeds();
-    lab.git("fetch agentvm::feature").succeeds().stderr_has("cannot write to");
+    lab.git("fetch agentvm::feature").succeeds().stderr_lacks("cannot write to");
     assert_eq!(lab.app().tip("FETCH_HEAD"), tip);
+    // A push that was cut off cannot be mended then.
+    workspace.write(".git/agentvm-journal", "refs/heads/feature");
+    lab.git("fetch agentvm::feature").succeeds().stderr_has("cannot write to");
     lab.git("push agentvm::feature").fails(128).stderr_has("cannot write to");
     lab.agent_vm("clean --force feature").fails(1).stderr_has("cannot write to");
 }

@@ -32,7 +32,7 @@ fn cut_off(lab: &Lab) -> (Workspace<'_>, CutOff) {
 /// The journal as `session` wrote it, in this boot or an earlier one.
 fn write_journal(workspace: &Workspace<'_>, cut: &CutOff, boot: &str) {
     let script = format!(
-        "echo refs/heads/feature {} {} killed {boot} >.git/agentvm-journal",
+        "echo refs/heads/feature {} {} killed {boot} end >.git/agentvm-journal",
         cut.old, cut.new
     );
     workspace.sh(&script).succeeds();
@@ -50,7 +50,7 @@ fn assert_whole_at(workspace: &Workspace<'_>, commit: &str) {
     assert_eq!(workspace.git("symbolic-ref HEAD").succeeds().text().trim(), "refs/heads/feature");
     assert_eq!(workspace.status(), "");
     workspace.git("fsck --full").succeeds();
-    workspace.sh("! [ -e .git/agentvm-journal ]").succeeds();
+    workspace.sh("! [ -s .git/agentvm-journal ]").succeeds();
 }
 
 #[test]
@@ -135,6 +135,36 @@ fn files_that_a_power_cut_emptied_are_put_back() {
 }
 
 #[test]
+fn files_that_a_power_cut_emptied_after_the_ref_moved_are_brought_up_to_it() {
+    for head_is_back in [false, true] {
+        let lab = Lab::new();
+        let (workspace, cut) = cut_off(&lab);
+        workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+        workspace.git(["update-ref", "refs/heads/feature", &cut.new]).succeeds();
+        if head_is_back {
+            workspace.git("symbolic-ref HEAD refs/heads/feature").succeeds();
+        }
+        write_journal(&workspace, &cut, "another-boot");
+        workspace.sh(": >feature.txt; : >new/added.txt").succeeds();
+        next_command(&lab);
+        assert_whole_at(&workspace, &cut.new);
+    }
+}
+
+#[test]
+fn journal_that_is_not_whole_means_that_no_file_has_moved() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    workspace
+        .sh(&format!("printf 'refs/heads/feature {} ' >.git/agentvm-journal", cut.old))
+        .succeeds();
+    next_command(&lab);
+    assert_whole_at(&workspace, &cut.old);
+    lab.git("push agentvm::feature").succeeds();
+    assert_whole_at(&workspace, &cut.new);
+}
+
+#[test]
 fn moved_ref_only_lacks_its_head() {
     let lab = Lab::new();
     let (workspace, cut) = cut_off(&lab);
@@ -155,7 +185,7 @@ fn agent_that_went_on_by_itself_is_left_alone() {
     next_command(&lab);
     assert_eq!(workspace.tip("HEAD"), commit);
     assert_eq!(workspace.tip("refs/heads/feature"), cut.old);
-    workspace.sh("! [ -e .git/agentvm-journal ]").succeeds();
+    workspace.sh("! [ -s .git/agentvm-journal ]").succeeds();
 }
 
 #[test]
@@ -164,7 +194,8 @@ fn lock_from_before_the_machine_went_down_stops_nobody() {
     let workspace = lab.pushed_feature();
     lab.app().commit_on("feature", "host.txt", "host\n");
     workspace
-        .sh("for lock in index HEAD refs/heads/feature packed-refs; do touch -d 2001-01-01 .git/$lock.lock; done")
+        .sh("echo another >.git/agentvm-boot
+            for lock in index HEAD refs/heads/feature packed-refs; do touch -d 2001-01-01 .git/$lock.lock; done")
         .succeeds();
     lab.git("push agentvm::feature").succeeds();
     assert_whole_at(&workspace, &lab.app().tip("feature"));
@@ -262,10 +293,12 @@ fn cut_off_push_is_not_given_up_because_a_git_that_was_to_tell_is_killed() {
     let lab = Lab::new();
     let (workspace, cut) = cut_off(&lab);
     workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    // Where the ref is no file of its own, git has to tell.
+    workspace.git("pack-refs --all").succeeds();
     write_journal(&workspace, &cut, THIS_BOOT);
     lab.guest_fake(
         "git",
-        "case $* in *'rev-parse -q --verify HEAD')
+        "case $* in *'rev-parse -q --verify refs/heads/feature')
             [ -e ~/died ] || { : >~/died; kill -9 $$; } ;;
         esac
         PATH=${PATH#*:}
@@ -284,7 +317,7 @@ fn cut_off_push_to_another_branch_does_not_mislead_this_one() {
     workspace.git("checkout -q -b other").succeeds();
     workspace
         .sh(&format!(
-            "echo refs/heads/other {} {} killed {THIS_BOOT} >.git/agentvm-journal",
+            "echo refs/heads/other {} {} killed {THIS_BOOT} end >.git/agentvm-journal",
             cut.old, cut.new
         ))
         .succeeds();

@@ -190,7 +190,7 @@ fn push_is_done_only_when_it_is_stored() {
     let workspace = lab.pushed_feature();
     lab.app().commit_on("feature", "host.txt", "host\n");
     // The last flush of the session, after git's own report: the machine goes down in it.
-    lab.guest_fake("sync", "ls .git/agentvm-received-* >/dev/null 2>&1 || kill -9 $PPID");
+    lab.guest_fake("sync", "case $1 in -f) kill -9 $PPID;; esac");
     lab.git("push agentvm::feature").fails(1).stderr_has("did not confirm that it is stored");
     lab.guest_fake("sync", "exit 0");
     lab.git("push agentvm::feature").succeeds();
@@ -262,7 +262,7 @@ fn locks_of_a_killed_push_stop_nobody() {
     assert_eq!(workspace.tip("refs/heads/side"), app.tip("side"));
     assert_eq!(workspace.tip("HEAD"), app.tip("feature"));
     workspace.sh("[ -z \"$(find .git -name '*.lock' ! -name agentvm.lock)\" ]").succeeds();
-    workspace.sh("! ls .git/agentvm-received-*").succeeds();
+    workspace.sh("! [ -s .git/agentvm-received ]").succeeds();
 }
 
 #[test]
@@ -313,7 +313,6 @@ fn push_that_fills_the_disk_leaves_the_files_as_they_were() {
     lab.git("push agentvm::feature").succeeds();
     assert_eq!(workspace.tip("HEAD"), app.tip("feature"));
     assert_eq!(workspace.read("only.txt"), "only\n");
-    workspace.sh("! [ -e .git/agentvm-reserve ]").succeeds();
 }
 
 struct Mounted(String);

@@ -6,19 +6,29 @@
 # output begins, HASH is that of this text, NOW is the host's time (the guest's clock is not
 # trusted). Each ARG is p and a plain word, or b and base64. Output: see src/guest/wire.rs.
 #
-# As a git hook the same text is run from a file: program hook VERB ARGS… (arguments as they are).
+# As a git hook the same text is run from a file with the hook's name.
+#
+# Starting a process takes longer than anything else here (in an emulated VM, ten times as long), so
+# what every session does uses what the shell itself has where that says the same: it reads small
+# files of git's with `read`, and asks git where they are not as expected.
 #
 # Fields are read by a host that trusts nothing here; what is refused here is refused to keep the
 # agent's work, not to keep the agent out.
 
 set -u
-# Not $0: the shell would put it in front of whatever it complains about.
-[ "$1" = hook ] || { program=$1 && shift; }
+case $0 in
+  */pre-receive | */push-to-checkout) hook=${0##*/} ;;
+  # Not $0: the shell would put it in front of whatever it complains about.
+  *) hook='' program=$1 && shift ;;
+esac
 user_locale=${LC_ALL-}
 LC_ALL=C
 export LC_ALL
 unset CDPATH
 
+tab='	'
+nl='
+'
 root=$HOME/workspace
 trash=$root/.trash
 

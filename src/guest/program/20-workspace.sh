@@ -1,20 +1,44 @@
 
 # Finding and making workspaces.
 
-# marked NAME: whether that workspace belongs to $id and $ref.
-marked() {
+# read_marker NAME: sets $its_id and $its_ref to what that workspace's marker says. Fails where it
+# names no repository.
+read_marker() {
   [ -f "$root/$1/.git/config" ] || return 1
-  [ "$(git config --file "$root/$1/.git/config" --get agentvm.repo)" = "$id" ] &&
-    [ "$(git config --file "$root/$1/.git/config" --get agentvm.ref)" = "$ref" ]
+  read_plain_marker "$root/$1/.git/config" && return
+  its_id=$(git config --file "$root/$1/.git/config" --get agentvm.repo) || return 1
+  its_ref=$(git config --file "$root/$1/.git/config" --get agentvm.ref) || its_ref=''
 }
+
+# The same of a configuration file in which the marker stands as make_workspace writes it. Anything
+# else, even if git would read it the same way, is left to git.
+read_plain_marker() {
+  its_id='' its_ref='' sections=0 inside=''
+  while IFS= read -r line; do
+    case $line in
+      *\\) return 1 ;;
+      '[agentvm]') sections=$((sections + 1)) inside=1 ;;
+      *'['*[aA][gG][eE][nN][tT][vV][mM]*) return 1 ;;
+      '['*) inside='' ;;
+      "$tab"'repo = '*) [ -z "$inside" ] || its_id=$its_id${line#"$tab"repo = } ;;
+      "$tab"'ref = "refs/'*'"')
+        [ -z "$inside" ] || { its_ref=$its_ref${line#"$tab"ref = \"} && its_ref=${its_ref%\"}; } ;;
+      *) [ -z "$inside" ] || return 1 ;;
+    esac
+  done <"$1"
+  case $its_id in *[!0-9a-f]*) return 1 ;; esac
+  case $its_ref in *[\\\"\;\#]*) return 1 ;; esac
+  [ "$sections" = 1 ] && [ ${#its_id} = 32 ] && [ -n "$its_ref" ]
+}
+
+# marked NAME: whether that workspace belongs to $id and $ref.
+marked() { read_marker "$1" && [ "$its_id" = "$id" ] && [ "$its_ref" = "$ref" ]; }
 
 # Sets $name to the workspace of $id and $ref. An empty $id means the name $plain, as it is.
 find_workspace() {
   if [ -z "$id" ]; then
     name=$plain
-    [ -f "$root/$name/.git/config" ] || return 1
-    id=$(git config --file "$root/$name/.git/config" --get agentvm.repo) &&
-      ref=$(git config --file "$root/$name/.git/config" --get agentvm.ref)
+    read_marker "$name" && [ -n "$its_ref" ] && id=$its_id ref=$its_ref
     return
   fi
   for name in "$plain" "$hashed"; do
@@ -59,8 +83,8 @@ make_workspace() {
 	repo = $id
 	ref = $(quoted "$ref")
 [user]
-	name = $(quoted "$user_name")
-	email = $(quoted "$user_email")
+	name = $(quoted "$(printf %s "$user_name" | base64 -d)")
+	email = $(quoted "$(printf %s "$user_email" | base64 -d)")
 [commit]
 	gpgSign = false
 [tag]

@@ -3,20 +3,42 @@
 
 zeros=0000000000000000000000000000000000000000
 
-# Fails where git did not live to tell.
-tip_of() { g rev-parse -q --verify "$1" 2>/dev/null || { [ $? -eq 1 ] && printf %s "$zeros"; }; }
+is_id() {
+  case $1 in *[!0-9a-f]*) return 1 ;; esac
+  [ ${#1} = 40 ] || [ ${#1} = 64 ]
+}
 
-# The ref that is checked out, or nothing. Fails where git did not live to tell.
-checked_out() { g symbolic-ref -q HEAD || [ $? -eq 1 ]; }
+# read_tip REF: sets $tip to the commit of a ref, or of HEAD; zeros for none. In the work tree $w.
+# Fails where git did not live to tell.
+read_tip() {
+  read -r tip 2>/dev/null <"$w/.git/$1" && is_id "$tip" && return
+  tip=$(g rev-parse -q --verify "$1" 2>/dev/null) || { [ $? -eq 1 ] && tip=$zeros; }
+}
+
+# Sets $head to the ref that is checked out, or to nothing. Fails where git did not live to tell.
+read_head() {
+  head=''
+  if read -r line 2>/dev/null <"$w/.git/HEAD"; then
+    case $line in
+      # What a repository with reftables has there.
+      *.invalid) ;;
+      'ref: refs/'*)
+        head=${line#ref: }
+        return ;;
+      *) ! is_id "$line" || return 0 ;;
+    esac
+  fi
+  head=$(g symbolic-ref -q HEAD) || [ $? -eq 1 ]
+}
 
 is_null() { case $1 in *[!0]*) return 1 ;; esac; }
 
 # The tree of a commit, or the empty tree for "no commit".
 tree_of() { if is_null "$1"; then g hash-object -t tree /dev/null; else printf %s "$1^{tree}"; fi; }
 
-# The paths in which $new differs from $old, NUL at each end; options choose among them.
+# The paths in which $to differs from $from, NUL at each end; options choose among them.
 paths_between() {
-  g diff-tree -r -z --name-only --no-renames "$@" "$(tree_of "$old")" "$(tree_of "$new")"
+  g diff-tree -r -z --name-only --no-renames "$@" "$(tree_of "$from")" "$(tree_of "$to")"
 }
 
 # Keeps a commit that something is about to replace.
@@ -38,16 +60,22 @@ git_is_running() {
     done)" ]
 }
 
-# Which boot of this machine this is; where that is not known, always the same.
-boot_id() { cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo -; }
+# Sets $this_boot: which boot of this machine this is; where that is not known, always the same.
+read_boot() { read -r this_boot 2>/dev/null </proc/sys/kernel/random/boot_id || this_boot=-; }
 
 # Finishes or undoes a push that was cut off. Runs under the lock, in the work tree. What is in the
-# journal: the ref, its old and its new commit, the session, the boot.
+# journal: the ref, its old and its new commit, the session, the boot, and the word end. It is closed
+# when it is empty.
 mend() {
-  rm -f "$w/.git/agentvm-reserve"
   journal=$w/.git/agentvm-journal
-  [ -f "$journal" ] || return 0
-  read -r ref old new session boot <"$journal" || return 1
+  [ -s "$journal" ] || return 0
+  end=
+  read -r ref old new session boot end <"$journal"
+  if [ "$end" != end ]; then
+    # No file moves before all of it is on the disk.
+    true >"$journal"
+    return
+  fi
   # The end of a push of this session needs no such care; a killed git leaves its locks behind.
   if [ "$session" != "$nonce" ]; then
     git_is_running && return 1
@@ -55,8 +83,13 @@ mend() {
       rm -f "$w/.git/$lock.lock"
     done
   fi
-  tip=$(tip_of "$ref") && head=$(checked_out) && at=$(tip_of HEAD) || return 1
+  read_boot
+  read_head && read_tip HEAD && at=$tip && read_tip "$ref" || return 1
   if [ "$tip" = "$new" ]; then
+    if [ "$boot" != "$this_boot" ] && [ "$at" = "$new" ]; then
+      # The machine went down before all files had reached the disk.
+      put_files "$new" "$old" || return 1
+    fi
     # Commits that the agent made meanwhile belong on the branch.
     if [ -z "$head" ] && [ "$at" != "$new" ] && [ -z "$(operation "$w/.git")" ] &&
       g merge-base --is-ancestor "$new" "$at"; then
@@ -72,19 +105,20 @@ mend() {
     # Mending itself was cut off.
     g symbolic-ref -m 'agentvm: push undone' HEAD "$ref" || return 1
   elif [ "$head" = "$ref" ] && [ "$tip" = "$old" ]; then
-    undo_files || return 1
+    put_files "$old" "$new" || return 1
   fi
   # In any other state the agent has gone on by itself: its word counts.
-  rm -f "$journal"
+  true >"$journal"
 }
 
 # All files are at $new, the ref is not: back to $old. If the agent has changed files since, on to
 # $new; if the machine went down, what differs is what had not reached the disk.
 undo_checkout() {
+  rm -f "$w/.git/agentvm-reserve"
   if check_out_old 2>/dev/null; then
     g symbolic-ref -m 'agentvm: push undone' HEAD "$ref"
-  elif [ "$boot" != "$(boot_id)" ]; then
-    undo_files && g symbolic-ref -m 'agentvm: push undone' HEAD "$ref"
+  elif [ "$boot" != "$this_boot" ]; then
+    put_files "$old" "$new" && g symbolic-ref -m 'agentvm: push undone' HEAD "$ref"
   else
     is_null "$old" || rescue "$old" 'agentvm: replaced by a push'
     g update-ref -m 'agentvm: push' "$ref" "$new" && g symbolic-ref -m 'agentvm: push' HEAD "$ref"
@@ -148,25 +182,28 @@ clear_the_way() {
     done' sh "${now:-0}"
 }
 
-# Some files may be at $new: all back to $old. What is neither the one nor the other is kept under
-# refs/rescue first.
-undo_files() {
+# put_files TARGET OTHER: files may be at either commit, and go to TARGET. What is neither the one nor
+# the other is kept under refs/rescue first.
+put_files() {
+  from=$1 to=$2
   list=$w/.git/agentvm-paths
   index=$w/.git/agentvm-index
+  # The room that was kept for this.
+  rm -f "$w/.git/agentvm-reserve"
   paths_between >"$list" || return 1
-  GIT_INDEX_FILE=$index g read-tree "$(tree_of "$old")" &&
+  GIT_INDEX_FILE=$index g read-tree "$(tree_of "$from")" &&
     GIT_INDEX_FILE=$index g update-index --force-remove -z --stdin <"$list" &&
     files_only <"$list" | GIT_INDEX_FILE=$index g update-index --add --remove -z --stdin 2>/dev/null &&
     seen=$(GIT_INDEX_FILE=$index g write-tree) || return 1
-  g diff-tree -r --no-renames --diff-filter=d --name-only "$(tree_of "$old")" "$seen" | sort >"$list.old"
-  g diff-tree -r --no-renames --diff-filter=d --name-only "$(tree_of "$new")" "$seen" | sort >"$list.new"
-  if [ -n "$(comm -12 "$list.old" "$list.new")" ]; then
+  g diff-tree -r --no-renames --diff-filter=d --name-only "$(tree_of "$from")" "$seen" | sort >"$list.from"
+  g diff-tree -r --no-renames --diff-filter=d --name-only "$(tree_of "$to")" "$seen" | sort >"$list.to"
+  if [ -n "$(comm -12 "$list.from" "$list.to")" ]; then
     set -- -m 'agentvm: files found after a push was cut off'
-    is_null "$old" || set -- "$@" -p "$old"
+    is_null "$from" || set -- "$@" -p "$from"
     kept=$(g commit-tree "$@" "$seen") && rescue "$kept" 'agentvm: cut-off push' || return 1
     warn "a push was cut off: files that were neither old nor new are kept as $(printf %.10s "$kept") under refs/rescue/"
   fi
-  g read-tree "$(tree_of "$old")" || return 1
+  g read-tree "$(tree_of "$from")" || return 1
   # shellcheck disable=SC2016 # the inner shell expands them
   paths_between --diff-filter=A |
     files_only |
@@ -174,7 +211,7 @@ undo_files() {
   paths_between --diff-filter=a >"$list" &&
     clear_the_way <"$list" && g checkout-index -f -q -z --stdin <"$list" || return 1
   g update-index -q --refresh >/dev/null 2>&1
-  rm -f "$list" "$list.old" "$list.new" "$index"
+  rm -f "$list" "$list.from" "$list.to" "$index"
 }
 
 # Takes away what a session or a machine that went down has left: our own copies of the index, and
@@ -183,25 +220,38 @@ undo_files() {
 clear_leftovers() {
   rm -f "$w"/.git/agentvm-index* "$w"/.git/agentvm-paths*
   booted=$(sed -n 's/^btime //p' /proc/stat 2>/dev/null)
-  began=$(stat -c %Y "$w"/.git/agentvm-received-* 2>/dev/null | sort -n | head -n 1)
+  began=
+  [ ! -s "$w/.git/agentvm-received" ] || began=$(stat -c %Y "$w/.git/agentvm-received")
   find "$w/.git" -name objects -prune -o -name '*.lock' ! -name agentvm.lock -print | while read -r lock; do
     age=$(stat -c %Y "$lock" 2>/dev/null) || continue
     [ "$age" -lt "${booted:-0}" ] || [ "$age" -ge "${began:-$((age + 1))}" ] || continue
     git_is_running || rm -f -- "$lock"
   done
-  git_is_running || rm -f "$w"/.git/agentvm-received-*
+  git_is_running || {
+    true >"$w/.git/agentvm-received"
+    printf '%s\n' "$this_boot" >"$w/.git/agentvm-boot"
+  }
+}
+
+# Whether a session or a machine that went down may have left something behind: a journal that is
+# not closed, a push that has begun, or the last look was during another boot.
+may_have_leftovers() {
+  read_boot
+  [ -s "$w/.git/agentvm-journal" ] || [ -s "$w/.git/agentvm-received" ] ||
+    ! read -r seen 2>/dev/null <"$w/.git/agentvm-boot" || [ "$seen" != "$this_boot" ]
 }
 
 # Mends under the lock if nobody has it. Fails where nothing can be written.
 mend_if_free() {
+  may_have_leftovers || return 0
   can_write "$w/.git/agentvm.lock" || return 1
   exec 9>"$w/.git/agentvm.lock"
   if flock -n 9; then
     clear_leftovers
     # In a shell of its own: the journal may name another ref than the session.
     (mend) || warn 'warning: a push that was cut off cannot be mended while git is at work in the workspace'
-    flock -u 9
   fi
+  exec 9>&-
 }
 
 # The same for verbs that only read: what is in a workspace can be had from a disk that went

@@ -6,12 +6,9 @@ write_hooks() {
   hooks=$HOME/.local/share/agentvm/hooks-$hash
   [ -x "$hooks/push-to-checkout" ] && return
   mkdir -p "$hooks" || fail failed "cannot make $hooks in the VM"
-  temporary=$hooks/.new.$$
-  { printf %s "$program" | base64 -d >"$temporary" && mv -f "$temporary" "$hooks/program"; } ||
-    fail failed "cannot write to $hooks in the VM"
-  for hook in pre-receive update push-to-checkout; do
-    # shellcheck disable=SC2016 # the hook expands them
-    { printf '#!/bin/sh\nexec sh "${0%%/*}/program" hook %s "$@"\n' "$hook" >"$temporary" &&
+  for hook in pre-receive push-to-checkout; do
+    temporary=$hooks/.new.$$
+    { printf '#!/bin/sh\n' >"$temporary" && printf %s "$program" | base64 -d >>"$temporary" &&
       chmod 755 "$temporary" && mv -f "$temporary" "$hooks/$hook"; } ||
       fail failed "cannot write to $hooks in the VM"
   done
@@ -46,27 +43,39 @@ refuse_push() {
   exit 1
 }
 
-# Refuses a push onto work that is not committed. In the work tree; $1 is the git directory.
+# Refuses a push onto work that is not committed. In the work tree of $gitdir; sets $report.
 refuse_dirty() {
-  now_doing=$(operation "$1")
+  now_doing=$(operation "$gitdir")
   [ -z "$now_doing" ] ||
     refuse_push "a $now_doing is in progress in the workspace; finish it there (git $now_doing --continue) or give it up (git $now_doing --abort)"
   for lock in index HEAD "$ref" packed-refs; do
-    [ -e "$1/$lock.lock" ] || continue
-    age=$(($(date +%s) - $(stat -c %Y "$1/$lock.lock" 2>/dev/null || date +%s)))
+    [ -e "$gitdir/$lock.lock" ] || continue
+    age=$(($(date +%s) - $(stat -c %Y "$gitdir/$lock.lock" 2>/dev/null || date +%s)))
     refuse_push "the lock .git/$lock.lock is there since $age s: a git command is at work in the workspace, or was killed; if none runs, remove it there"
   done
-  # A copy of the index is brought up to date, not the index: whoever is killed meanwhile leaves no
-  # lock behind, and the agent's own git is not disturbed. It keeps the index's time: git compares
-  # the bytes of files that are no older than that.
-  copy=$1/agentvm-index.$$
-  [ ! -e "$1/index" ] || cp -p "$1/index" "$copy" || exit 1
-  GIT_INDEX_FILE=$copy g update-index -q --refresh >/dev/null 2>&1
-  base=$(g rev-parse -q --verify HEAD 2>/dev/null) || base=$(tree_of "$zeros")
-  dirty=$({ GIT_INDEX_FILE=$copy g diff-index -z --name-only --ignore-submodules=dirty "$base" --
-    GIT_INDEX_FILE=$copy g diff-index -z --name-only --cached --ignore-submodules=dirty "$base" --
-    hidden_changes "$1"; } | tr '\0\n' '\n?' | sort -u)
-  rm -f "$copy"
+  # At the same time, each with lines of its own.
+  report=$(
+    report_flags &
+    report_additions &
+    reserve &
+    # The index stays as it is: whoever is killed meanwhile leaves no lock behind, and the agent's own
+    # git is not disturbed.
+    g status --porcelain=v1 -uno --no-renames --ignore-submodules=dirty 2>/dev/null ||
+      echo '=failed git status failed in the workspace'
+    wait
+  )
+  case $report in
+    *=failed*)
+      failure=${report#*=failed }
+      refuse_push "${failure%%"$nl"*}" ;;
+  esac
+  dirty=
+  case $nl$report in
+    *"$nl"[!=]*) dirty=$(printf '%s\n' "$report" | sed -n 's/^[^=].. *//p') ;;
+  esac
+  case $report in
+    *=flags*) dirty=$dirty$(hidden_changes "$gitdir" | tr '\0\n' '\n?') ;;
+  esac
   [ -z "$dirty" ] && return
   warn 'error: the workspace has changes that are not committed:'
   printf '%s\n' "$dirty" | sed -n '1,10s/^/error:   /p' >&2
@@ -76,6 +85,41 @@ refuse_dirty() {
   exit 1
 }
 
+# Whether git was told not to look for changes in some files.
+report_flags() {
+  flags=$({ g ls-files -v || echo '! failed'; } | grep -m 1 '^[a-zS!]')
+  case $flags in
+    '') ;;
+    !*) echo '=failed git ls-files failed in the workspace' ;;
+    *) echo '=flags' ;;
+  esac
+}
+
+# Whether $new has paths that $old has not.
+report_additions() {
+  if is_null "$old"; then
+    echo '=added'
+  elif added=$(g diff-tree -r --name-only --no-renames --diff-filter=A "$old^{tree}" "$new^{tree}"); then
+    [ -z "$added" ] || echo '=added'
+  else
+    echo '=failed git diff-tree failed in the workspace'
+  fi
+}
+
+# Space for putting the files back, which writes the index a few times, where a push fills the disk.
+reserve() {
+  sizes=0
+  [ ! -e "$gitdir/index" ] || sizes=$(stat -c %s "$gitdir/index" "$gitdir/agentvm-reserve" 2>/dev/null)
+  bytes=$((${sizes%%"$nl"*} * 4 + 262144))
+  # Two sizes: the second is that of an earlier push's.
+  case $sizes in
+    *"$nl"*) [ "${sizes##*"$nl"}" -lt "$bytes" ] || return ;;
+  esac
+  fallocate -l "$bytes" "$gitdir/agentvm-reserve" 2>/dev/null ||
+    head -c "$bytes" /dev/zero 2>/dev/null >"$gitdir/agentvm-reserve" ||
+    echo '=failed the disk of the VM is full; make room there, then push again'
+}
+
 hook_pre_receive() {
   # Descriptor 9 is the workspace's lock; the guest program opened it and gives it back.
   flock -n 9 || {
@@ -83,88 +127,82 @@ hook_pre_receive() {
     flock -w 600 9 || refuse_push 'another push to this workspace does not end'
   }
   # git works in the directory that it entered, wherever that is by now.
-  [ "$(pwd -P)" = "$(cd "$AGENTVM_WORKSPACE/.git" 2>/dev/null && pwd -P)" ] ||
-    refuse_push 'the workspace was moved away during the push; push again'
-  # Something is about to change. Who finds this file, and has the lock, knows of a cut-off push.
-  : >"$GIT_DIR/agentvm-received-$nonce" || refuse_push 'cannot write to the workspace'
+  w=$AGENTVM_WORKSPACE
+  # shellcheck disable=SC3013 # POSIX has it since 2024
+  [ . -ef "$w/.git" ] || refuse_push 'the workspace was moved away during the push; push again'
   # A session that was cut off may have ended only now. It has to be mended before git looks where
-  # the branch is checked out: else the ref would move under files that stay. git forbids refs to
-  # move in this hook, for the sake of the objects that are not in yet; none of those is touched.
-  (
-    unset GIT_QUARANTINE_PATH GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_DIR
-    w=$AGENTVM_WORKSPACE
-    cd "$w" && mend
+  # the branch is checked out: else the ref would move under files that stay.
+  ! may_have_leftovers || (
+    leave_quarantine
+    cd "$w" && clear_leftovers && mend
   ) || refuse_push 'a push was cut off, and git is at work in the workspace; push again when it has ended'
+  # Something is about to change. Who finds this, and has the lock, knows of a cut-off push.
+  printf '%s\n' "$nonce" >agentvm-received || refuse_push 'cannot write to the workspace'
+  while read -r old new ref; do
+    look_at_update
+  done
   exit 0
 }
 
-hook_update() { # REF OLD NEW
-  # git read the refs before it took our lock.
-  [ "$(tip_of "$1")" = "$2" ] || { is_null "$2" && is_null "$(tip_of "$1")"; } ||
-    refuse_push "$1 has moved meanwhile; fetch first"
-  is_null "$2" && exit 0
-  case $1 in
-    # What the host itself wrote.
-    refs/remotes/host/*) exit 0 ;;
-    refs/heads/*) ! is_null "$3" && g merge-base --is-ancestor "$2" "$3" && exit 0 ;;
-    # A tag has a message of its own, and may stand where no branch is.
+# git forbids refs to move in pre-receive, for the sake of the objects that are not in yet; none of
+# those is touched here.
+leave_quarantine() {
+  unset GIT_QUARANTINE_PATH GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_DIR
+}
+
+# Keeps what $ref is, $old, where it is not a part of $new. git read the refs before it took our lock.
+look_at_update() {
+  case $ref in
+    refs/heads/*)
+      is_null "$old" || is_null "$new" ||
+        [ "$(g for-each-ref --format='%(objectname)' --merged="$new" "$ref")" != "$old" ] || return 0 ;;
   esac
-  rescue "$2" 'agentvm: replaced by a push' || refuse_push "cannot keep what $1 was"
-  exit 0
-}
-
-# Space for putting the files back, which writes the index a few times, where the push fills the
-# disk. mend gives it back.
-reserve() {
-  bytes=$(stat -c %s "$gitdir/index" 2>/dev/null)
-  bytes=$((${bytes:-0} * 4 + 262144))
-  fallocate -l "$bytes" "$gitdir/agentvm-reserve" 2>/dev/null ||
-    head -c "$bytes" /dev/zero 2>/dev/null >"$gitdir/agentvm-reserve"
+  read_tip "$ref" || refuse_push 'git was killed in the workspace'
+  [ "$tip" = "$old" ] || { is_null "$old" && is_null "$tip"; } ||
+    refuse_push "$ref has moved meanwhile; fetch first"
+  is_null "$old" && return
+  case $ref in
+    # What the host itself wrote.
+    refs/remotes/host/*) ;;
+    # A tag has a message of its own, and may stand where no branch is.
+    *)
+      (leave_quarantine && cd "$w" && rescue "$old" 'agentvm: replaced by a push') ||
+        refuse_push "cannot keep what $ref was" ;;
+  esac
 }
 
 hook_push_to_checkout() { # NEW
-  new=$1
-  gitdir=$(cd "$GIT_DIR" && pwd -P)
-  cd "$GIT_WORK_TREE" || exit 1
-  w=$(pwd -P)
-  # Of a linked worktree, git tells which ref is checked out there.
-  ref=$(GIT_DIR=$gitdir checked_out) || refuse_push 'git was killed'
-  ref=${ref:-HEAD}
+  new=$1 w=$AGENTVM_WORKSPACE gitdir=$AGENTVM_WORKSPACE/.git
+  # shellcheck disable=SC3013 # POSIX has it since 2024
+  if ! [ "$GIT_WORK_TREE" -ef "$w" ]; then
+    # A linked worktree of the workspace.
+    gitdir=$(cd "$GIT_DIR" && pwd -P) && w=$(cd "$GIT_WORK_TREE" && pwd -P) || exit 1
+  fi
+  cd "$w" || exit 1
   GIT_DIR=$gitdir GIT_WORK_TREE=$w
   export GIT_DIR GIT_WORK_TREE
-  refuse_dirty "$gitdir"
+  { read_head && read_tip HEAD; } || refuse_push 'git was killed in the workspace'
+  ref=${head:-HEAD} old=$tip
+  refuse_dirty
   [ -d "$w/.git" ] ||
     refuse_push "${ref#refs/heads/} is checked out in the linked worktree $w; check out something else there"
   [ "$ref" != HEAD ] || refuse_push 'the workspace has meanwhile left its branch'
-  old=$(tip_of HEAD) || refuse_push 'git was killed'
-  # Files in the way, ignored ones included, are named before anything moves.
-  # shellcheck disable=SC2016 # the inner shell expands them
-  in_the_way=$(paths_between --diff-filter=A |
-    not_behind_links |
-    xargs -0 sh -c 'for path; do
-      if [ -L "$path" ] || [ -f "$path" ]; then printf "%s\n" "$path"
-      elif [ -e "$path" ]; then git -c core.fsmonitor=false -c core.quotePath=false ls-files -o -- "$path"; fi
-    done' sh)
-  if [ -n "$in_the_way" ]; then
-    warn 'error: the push would overwrite files of the workspace that git does not track:'
-    printf '%s\n' "$in_the_way" | sed -n '1,10s/^/error:   /p' >&2
-    warn 'hint: move them away or commit them there, then push again'
-    exit 1
-  fi
-  reserve || refuse_push 'the disk of the VM is full; make room there, then push again'
-  { printf '%s %s %s %s %s\n' "$ref" "$old" "$new" "$AGENTVM_SESSION" "$(boot_id)" >"$gitdir/agentvm-journal.new" &&
-    mv -f "$gitdir/agentvm-journal.new" "$gitdir/agentvm-journal"; } ||
-    refuse_push 'cannot write to the workspace'
-  sync "$gitdir/agentvm-journal" 2>/dev/null
-  said=$(g -c advice.detachedHead=false checkout -q --no-overwrite-ignore --detach "$new" 2>&1) && {
-    # git flushes its objects and refs, but not the files that it checks out. They have to be on
-    # the disk before the ref says that they are there.
-    flush && exit 0
-  }
+  case $report in
+    *=added*) refuse_what_is_in_the_way ;;
+  esac
+  { read_head && read_tip "$ref"; } || refuse_push 'git was killed in the workspace'
+  [ "$head $tip" = "$ref $old" ] || refuse_push "$ref has moved meanwhile; fetch first"
+  read_boot
+  journal=$gitdir/agentvm-journal
+  printf '%s %s %s %s %s end\n' "$ref" "$old" "$new" "$nonce" "$this_boot" >"$journal" ||
+    { true >"$journal"; refuse_push 'cannot write to the workspace'; }
+  # It has to be on the disk before the first file moves; what the files need, mend gives them.
+  sync "$journal" 2>/dev/null
+  said=$(g -c advice.detachedHead=false checkout -q --no-overwrite-ignore --detach "$new" 2>&1) && exit 0
   code=$?
   printf '%s\n' "$said" >&2
   case $said in
-    *'would be overwritten'* | *'would lose untracked'*) rm -f "$gitdir/agentvm-journal" ;;
+    *'would be overwritten'* | *'would lose untracked'*) true >"$journal" ;;
     *)
       # A killed checkout leaves its locks behind.
       [ "$code" -lt 128 ] || git_is_running || rm -f "$gitdir/index.lock" "$gitdir/HEAD.lock"
@@ -173,42 +211,80 @@ hook_push_to_checkout() { # NEW
   exit 1
 }
 
+# Files in the way, ignored ones included, are named before anything moves.
+refuse_what_is_in_the_way() {
+  from=$old to=$new
+  # shellcheck disable=SC2016 # the inner shell expands them
+  in_the_way=$(paths_between --diff-filter=A |
+    not_behind_links |
+    xargs -0 sh -c 'for path; do
+      if [ -L "$path" ] || [ -f "$path" ]; then printf "%s\n" "$path"
+      elif [ -e "$path" ]; then git -c core.fsmonitor=false -c core.quotePath=false ls-files -o -- "$path"; fi
+    done' sh)
+  [ -z "$in_the_way" ] && return
+  warn 'error: the push would overwrite files of the workspace that git does not track:'
+  printf '%s\n' "$in_the_way" | sed -n '1,10s/^/error:   /p' >&2
+  warn 'hint: move them away or commit them there, then push again'
+  exit 1
+}
+
 receive() {
   created=0
   find_workspace || make_workspace
-  w=$root/$name
-  cd "$w" || fail failed "cannot enter $w in the VM"
-  mend_if_free || fail failed "cannot write to $w in the VM"
+  cd -P "$root/$name" || fail failed "cannot enter $root/$name in the VM"
+  w=$PWD
+  { can_write "$w/.git/agentvm.lock" && mend_if_free; } || fail failed "cannot write to $w in the VM"
   write_hooks
-  received=$w/.git/agentvm-received-$nonce # pre-receive makes it
   say workspace "$name"
   say created "$created"
   say branch "$ref"
   say end ok
   AGENTVM_NOW=$now AGENTVM_SESSION=$nonce AGENTVM_WORKSPACE=$w
   export AGENTVM_NOW AGENTVM_SESSION AGENTVM_WORKSPACE
-  git -c core.hooksPath="$hooks" -c core.fsmonitor=false -c core.fsync=all -c gc.auto=0 \
+  exec 9>"$w/.git/agentvm.lock"
+  # Objects that a workspace borrows are not worth a process to name them.
+  git -c core.hooksPath="$hooks" -c core.fsmonitor=false -c core.fsync=all -c core.fsyncMethod=batch \
+    -c core.alternateRefsCommand=true -c gc.auto=0 \
     -c maintenance.auto=false -c receive.autogc=false -c receive.denyCurrentBranch=updateInstead \
     -c receive.advertisePushOptions=true \
     -c receive.denyDeleteCurrent=refuse -c receive.shallowUpdate=true -c receive.updateServerInfo=false \
     -c core.logAllRefUpdates=always -c transfer.hideRefs=refs/rescue -c transfer.hideRefs=refs/stash \
     -c transfer.hideRefs=refs/agentvm receive-pack "$w"
-  ended=$?
-  # Opened anew, so that the lock is no longer shared with what a killed git has left running: a
-  # hook, or a checkout, that still moves files. Whoever else has it mends, or the next command.
-  can_write "$w/.git/agentvm.lock" || exit 1
-  exec 9>"$w/.git/agentvm.lock"
-  if flock -n 9 || { [ "$ended" != 0 ] && flock -w 10 9; }; then
-    mend
-    forget_unborn
+  settle $?
+  exit 0
+}
+
+# What is left to do when git has ended with $1.
+settle() {
+  read -r session 2>/dev/null <"$w/.git/agentvm-received" || session=
+  received=
+  [ "$session" != "$nonce" ] || received=1
+  [ -n "$received" ] || [ "$created" = 1 ] || return 0
+  if [ -z "$received" ] || ! is_settled "$1"; then
+    # Opened anew, so that the lock is no longer shared with what a killed git has left running: a
+    # hook, or a checkout, that still moves files. Whoever else has it mends, or the next command.
+    can_write "$w/.git/agentvm.lock" || exit 1
+    exec 9>"$w/.git/agentvm.lock"
+    flock -n 9 || { [ "$1" != 0 ] && flock -w 10 9; } || return 0
   fi
-  # git flushes a ref's file, but not its new name in the directory. The host says that a push is
-  # done only after this program has ended with 0, so all of it has to be on the disk.
-  if [ -e "$received" ]; then
-    rm -f "$received"
+  mend
+  forget_unborn
+  # git flushes a ref's file, but not its new name in the directory, nor the files that it checks
+  # out. The host says that a push is done only after this program has ended with 0, so all of it has
+  # to be on the disk.
+  if [ -n "$received" ]; then
+    [ ! -d "$w/.git" ] || true >"$w/.git/agentvm-received"
     flush || exit 1
   fi
-  exit 0
+}
+
+# Whether nothing of git's still runs after it has ended with $1: then the lock that our hook took is
+# our own. The journal is closed, or the checkout and the ref are where they should be.
+is_settled() {
+  [ "$1" = 0 ] || return 1
+  [ -s "$w/.git/agentvm-journal" ] || return 0
+  read -r ref old new session boot end <"$w/.git/agentvm-journal" && [ "$session $end" = "$nonce end" ] &&
+    read_tip "$ref" && [ "$tip" = "$new" ] && read_tip HEAD && [ "$tip" = "$new" ]
 }
 
 # Everything that was written below the workspace is on the disk.

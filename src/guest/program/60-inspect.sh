@@ -28,15 +28,15 @@ each() { head -n 20000 | tr '\n' '\0' | xargs -0 -r printf "$1=%s\\0"; }
 workspaces() {
   for config in "$root"/*/.git/config; do
     [ -f "$config" ] || continue
-    git config --file "$config" --get agentvm.repo >/dev/null || continue
     found=${config%/.git/config}
-    printf '%s\n' "${found##*/}"
+    read_marker "${found##*/}" && printf '%s\n' "${found##*/}"
   done
 }
 
 say_owner() {
-  say repo "$(git config --file "$root/$1/.git/config" --get agentvm.repo)"
-  say ref "$(git config --file "$root/$1/.git/config" --get agentvm.ref)"
+  read_marker "$1"
+  say repo "$its_id"
+  say ref "$its_ref"
 }
 
 # inspect NAME FILE: fields of one workspace; FILE has the commits that the host holds. What is

@@ -1,13 +1,11 @@
 
 # What is asked for: as a hook, or as the end of an ssh connection.
 
-if [ "${1-}" = hook ]; then
-  verb=$2 now=${AGENTVM_NOW:-0} nonce=${AGENTVM_SESSION-}
-  shift 2
-  case $verb in
+if [ -n "$hook" ]; then
+  now=${AGENTVM_NOW:-0} nonce=${AGENTVM_SESSION-}
+  case $hook in
     pre-receive) hook_pre_receive ;;
-    update) hook_update "$@" ;;
-    push-to-checkout) hook_push_to_checkout "$@" ;;
+    push-to-checkout) hook_push_to_checkout "$1" ;;
   esac
   exit 1
 fi
@@ -38,6 +36,8 @@ esac
 case $verb in
   receive | upload | losses | discard | find | run)
     id=$1 ref=$2 plain=$3 hashed=$4
+    # A ~ has a meaning for some shells.
+    case $hashed in *,*) hashed=${hashed%,*}~${hashed##*,} ;; esac
     shift 4 ;;
 esac
 
