@@ -124,10 +124,13 @@ const FETCH_LIMIT: u64 = 8 << 30;
 impl Config {
     /// Reads the configuration that is in effect in `repo`, or outside any repository.
     pub fn load(repo: Option<&Repo>, unknown: UnknownKeys) -> anyhow::Result<Self> {
+        // Every command begins with this; the two questions to git are asked at the same time.
+        let version = std::thread::spawn(crate::git::check_version);
         let output = crate::git::config_command(repo)
             .args(["config", "-z", "--show-origin", "--get-regexp", PATTERN])
             .output()
             .map_err(crate::git::program_error)?;
+        version.join().map_err(|_| anyhow::anyhow!("the look at git's version failed"))??;
         // 1 means that no key matched.
         if !output.exit.success() && output.exit != crate::process::Exit::Code(1) {
             anyhow::bail!("cannot read git's configuration: {}", output.stderr_tail(3));

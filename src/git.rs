@@ -13,6 +13,8 @@ use crate::process::{Cmd, Output, ProcessError};
 
 mod version;
 
+pub use version::check as check_version;
+
 /// A git command that only reads or writes a little and still runs after this time hangs.
 const SHORT: Duration = Duration::from_secs(120);
 
@@ -66,9 +68,8 @@ pub struct Repo {
 
 impl Repo {
     /// The repository that git would use here: `GIT_DIR`, or the one around the current directory.
-    /// `None` if there is none. Every command begins with this, so git's version is looked at here.
+    /// `None` if there is none.
     pub fn discover() -> anyhow::Result<Option<Self>> {
-        version::check()?;
         if std::env::var_os("GIT_DIR").is_none() && !git_finds_one()? {
             return Ok(None);
         }
@@ -197,8 +198,41 @@ impl Repo {
         Ok(name.as_deref().and_then(BranchName::from_full_ref))
     }
 
+    /// The object that a full ref name points to, read without a process where that is possible.
+    /// `None`: there is no such ref, or only git can tell.
+    #[must_use]
+    pub fn quick_tip(&self, full_name: &str) -> Option<ObjectId> {
+        let repo = self.gix.to_thread_local();
+        let found = repo.try_find_reference(full_name).ok()??;
+        ObjectId::new(&found.try_id()?.to_string())
+    }
+
+    /// Whether an object is here. Where only git can tell, it counts as here.
+    #[must_use]
+    pub fn may_have(&self, id: &ObjectId) -> bool {
+        let repo = self.gix.to_thread_local();
+        match gix::ObjectId::from_hex(id.as_str().as_bytes()) {
+            // A new clone is about to take the other side's format.
+            Ok(id) => id.kind() == repo.object_hash() && repo.has_object(id),
+            Err(_) => true,
+        }
+    }
+
+    /// Whether there are tags. Where only git can tell, there may be some.
+    #[must_use]
+    pub fn may_have_tags(&self) -> bool {
+        let repo = self.gix.to_thread_local();
+        let Ok(refs) = repo.references() else { return true };
+        refs.tags().map_or(true, |mut tags| tags.next().is_some())
+    }
+
     /// The commit that a full ref name points to, `None` if there is no such ref.
     pub fn ref_tip(&self, full_name: &str) -> anyhow::Result<Option<ObjectId>> {
+        if full_name.starts_with("refs/")
+            && let Some(tip) = self.quick_tip(full_name)
+        {
+            return Ok(Some(tip));
+        }
         let output =
             self.output(&["rev-parse", "--verify", "-q", "--end-of-options", full_name])?;
         if !output.exit.success() {

@@ -10,7 +10,7 @@ use crate::process::Cmd;
 const OLDEST: (u32, u32) = (2, 39);
 
 /// Fails with exit code 5 where git is missing or too old.
-pub(super) fn check() -> anyhow::Result<()> {
+pub fn check() -> anyhow::Result<()> {
     let asked = Cmd::new("git").arg("--version").time_limit(SHORT).output();
     let output = asked.map_err(program_error)?;
     match parse(&String::from_utf8_lossy(&output.stdout)) {

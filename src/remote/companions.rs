@@ -8,26 +8,46 @@ use crate::remote::advertisement::Advertisement;
 /// The most tags that go along.
 const TAGS: &str = "--count=1000";
 
-/// The refspecs of what the workspace does not have yet.
-pub fn specs(
-    repo: &Repo,
-    there: &Advertisement,
-    branch: &BranchName,
-) -> anyhow::Result<Vec<String>> {
-    let Some((name, commit)) = default_branch(repo)? else { return Ok(Vec::new()) };
-    let mut specs = Vec::new();
-    let remote = format!("refs/remotes/host/{name}");
-    if there.host_tip(&remote).is_none_or(|tip| tip.as_str() != commit) {
-        specs.push(format!("+{commit}:{remote}"));
+/// What may go along.
+#[derive(Debug, Default)]
+pub struct Companions {
+    /// The default branch's name and commit.
+    default_branch: Option<(String, String)>,
+    /// Full names.
+    tags: Vec<String>,
+}
+
+impl Companions {
+    /// What a repository has.
+    pub fn of(repo: &Repo) -> anyhow::Result<Self> {
+        let Some((name, commit)) = default_branch(repo)? else { return Ok(Self::default()) };
+        let mut tags = Vec::new();
+        if repo.may_have_tags() {
+            let merged = format!("--merged={commit}");
+            let listed =
+                repo.run(&["for-each-ref", TAGS, &merged, "--format=%(refname)", "refs/tags"])?;
+            tags.extend(listed.lines().map(str::to_owned));
+        }
+        Ok(Self { default_branch: Some((name, commit)), tags })
     }
-    let merged = format!("--merged={commit}");
-    let tags = repo.run(&["for-each-ref", TAGS, &merged, "--format=%(refname)", "refs/tags"])?;
-    // A tag of the same name there is the agent's business; one with the branch's own name would
-    // make it ambiguous.
-    let own = format!("refs/tags/{branch}");
-    let missing = tags.lines().filter(|tag| *tag != own && there.tip(tag).is_none());
-    specs.extend(missing.map(|tag| format!("{tag}:{tag}")));
-    Ok(specs)
+
+    /// The refspecs of what a workspace does not have yet.
+    #[must_use]
+    pub fn specs(&self, there: &Advertisement, branch: &BranchName) -> Vec<String> {
+        let mut specs = Vec::new();
+        if let Some((name, commit)) = &self.default_branch {
+            let remote = format!("refs/remotes/host/{name}");
+            if there.host_tip(&remote).is_none_or(|tip| tip.as_str() != commit) {
+                specs.push(format!("+{commit}:{remote}"));
+            }
+        }
+        // A tag of the same name there is the agent's business; one with the branch's own name would
+        // make it ambiguous.
+        let own = format!("refs/tags/{branch}");
+        let missing = self.tags.iter().filter(|tag| **tag != own && there.tip(tag).is_none());
+        specs.extend(missing.map(|tag| format!("{tag}:{tag}")));
+        specs
+    }
 }
 
 /// The default branch's name and commit: what `origin/HEAD` names, else `main` or `master`.

@@ -89,22 +89,27 @@ pub fn run(
         return Err(failure(&transfer, config, &session, &faults));
     }
     faults.report();
+    let (workspace, branch_word) =
+        (session.workspace.clone(), session.branch.in_shell().to_string());
+    // The guest winds up while we look at what came.
+    let ending = std::thread::spawn(move || session.end());
     let tips: Vec<ObjectId> = wanted.iter().map(|(id, _)| id.clone()).collect();
-    if !repo.is_connected(&tips)? {
+    let connected = repo.is_connected(&tips);
+    let ended = ending.join();
+    if !connected? {
         return Err(Error::failed(format!(
-            "workspace '{}' sent commits without all that belongs to them; nothing was changed",
-            session.workspace
+            "workspace '{workspace}' sent commits without all that belongs to them; nothing was changed"
         ))
-        .hint(format!("git agent-vm connect {} -- git fsck names them", session.branch.in_shell()))
+        .hint(format!("git agent-vm connect {branch_word} -- git fsck names them"))
         .into());
     }
     if !options.cloning {
         for (tip, name) in wanted {
             let name = if name == "HEAD" { &branch } else { name };
-            keep::fetched(repo, config, &session.workspace, name, tip)?;
+            keep::fetched(repo, config, &workspace, name, tip)?;
         }
     }
-    if let Err(error) = session.end() {
+    if let Ok(Err(error)) = ended {
         // All is here and kept; only the last words of the session may be missing.
         ui::warning(&format!("{error:#}"));
     }

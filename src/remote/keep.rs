@@ -19,16 +19,15 @@ pub fn fetched(
     tip: &ObjectId,
 ) -> anyhow::Result<()> {
     let prefix = prefix(config, session_workspace, full_ref);
-    let listed = repo.run(&["for-each-ref", "--format=%(refname) %(objectname)", "--", &prefix])?;
+    let merged = format!("--merged={tip}");
+    let format = "--format=%(refname) %(objectname)";
+    let contained = repo.run(&["for-each-ref", format, &merged, "--", &prefix])?;
     let mut updates = format!("update {prefix}{tip} {tip}\n");
-    for (name, old) in listed.lines().filter_map(|line| line.split_once(' ')) {
+    for (name, old) in contained.lines().filter_map(|line| line.split_once(' ')) {
         if old == tip.as_str() {
             return Ok(());
         }
-        let contained = repo.output(&["merge-base", "--is-ancestor", old, tip.as_str()])?;
-        if contained.exit.success() {
-            updates.push_str(&format!("delete {name} {old}\n"));
-        }
+        updates.push_str(&format!("delete {name} {old}\n"));
     }
     let output = repo
         .git()
@@ -52,13 +51,20 @@ pub fn if_present(
     session: &Session,
     tip: &ObjectId,
 ) -> anyhow::Result<()> {
+    let full_ref = session.branch.full_ref();
+    let kept_as = format!("{}{tip}", prefix(config, &session.workspace, &full_ref));
+    if !repo.may_have(tip)
+        || [&full_ref, &kept_as].iter().any(|name| repo.quick_tip(name).as_ref() == Some(tip))
+    {
+        return Ok(());
+    }
     let unkept = repo.output(&["rev-list", "-1", tip.as_str(), "--not", "--all", "--"])?;
     // Not here, or kept by some ref.
     if !unkept.exit.success() || unkept.stdout.is_empty() {
         return Ok(());
     }
     if repo.is_connected(std::slice::from_ref(tip))? {
-        fetched(repo, config, &session.workspace, &session.branch.full_ref(), tip)?;
+        fetched(repo, config, &session.workspace, &full_ref, tip)?;
     }
     Ok(())
 }

@@ -64,8 +64,22 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(remote: &str, address: &str) -> anyhow::Result<()> {
-    let helper = prepare(remote, address).inspect_err(|_| hear_git())?;
-    protocol::run(helper, &mut std::io::stdin().lock(), &mut std::io::stdout().lock())
+    if std::env::var_os(crate::git::NESTED).is_some() {
+        hear_git();
+        return Err(Error::failed(format!(
+            "missing objects cannot be fetched from a workspace (agentvm::{address})"
+        ))
+        .hint("a workspace is no promisor: see extensions.partialClone in the repository's configuration")
+        .into());
+    }
+    let address = url::Address::parse(address).inspect_err(|_| hear_git())?;
+    let prepare = || {
+        crate::git::mark_helper();
+        let repo = Repo::discover()?;
+        let config = Config::load(repo.as_ref(), UnknownKeys::Ignore)?;
+        Ok(protocol::Helper::new(remote, address, repo, config))
+    };
+    protocol::run(prepare, &mut std::io::stdin().lock(), &mut std::io::stdout().lock())
 }
 
 /// Waits until git has sent its first line. Were nobody there to take it, git would end by a signal
@@ -77,21 +91,6 @@ fn hear_git() {
         // Whatever comes of it: the error is what counts.
         poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&limit)).ok();
     }
-}
-
-fn prepare(remote: &str, address: &str) -> anyhow::Result<protocol::Helper> {
-    if std::env::var_os(crate::git::NESTED).is_some() {
-        return Err(Error::failed(format!(
-            "missing objects cannot be fetched from a workspace (agentvm::{address})"
-        ))
-        .hint("a workspace is no promisor: see extensions.partialClone in the repository's configuration")
-        .into());
-    }
-    crate::git::mark_helper();
-    let address = url::Address::parse(address)?;
-    let repo = Repo::discover()?;
-    let config = Config::load(repo.as_ref(), UnknownKeys::Ignore)?;
-    Ok(protocol::Helper::new(remote, address, repo, config))
 }
 
 fn finish(outcome: anyhow::Result<()>, code: u8) -> ExitCode {

@@ -3,8 +3,11 @@
 //! `list` opens the one session of the command; `fetch` and `push` run git's own commands over it.
 
 use std::io::{BufRead, Write};
+use std::thread::JoinHandle;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::access;
 use crate::branch::BranchName;
@@ -14,6 +17,7 @@ use crate::git::{ObjectId, Repo};
 use crate::guest::workspaces::Target;
 use crate::identity::{self, Naming};
 use crate::remote::advertisement::Advertisement;
+use crate::remote::companions::Companions;
 use crate::remote::options::{Options, Verbosity};
 use crate::remote::session::Session;
 use crate::remote::url::Address;
@@ -39,18 +43,32 @@ pub struct Helper {
     pub options: Options,
     /// Open after `list`.
     pub session: Option<Session>,
+    /// What goes along with a push, looked up while the session opens.
+    pub companions: Option<JoinHandle<anyhow::Result<Companions>>>,
 }
 
-/// Obeys git until it has no more to say.
+/// Obeys git until it has no more to say. git hears what we can do before `prepare` looks at the
+/// repository, and goes on meanwhile.
 pub fn run(
-    mut helper: Helper,
+    prepare: impl FnOnce() -> anyhow::Result<Helper>,
     input: &mut impl BufRead,
     output: &mut impl Write,
 ) -> anyhow::Result<()> {
-    while let Some(line) = read_line(input)? {
+    let mut answer = |text: &str| {
+        output.write_all(text.as_bytes()).and_then(|()| output.flush()).context("git is gone")
+    };
+    let mut next = read_line(input)?;
+    if next.as_deref() == Some("capabilities") {
+        answer("option\nfetch\npush\nobject-format\n\n")?;
+        next = read_line(input)?;
+    }
+    if next.is_none() {
+        return Ok(());
+    }
+    let mut helper = prepare()?;
+    while let Some(line) = next {
         let words: Vec<&str> = line.splitn(3, ' ').collect();
-        let answer = match words.as_slice() {
-            ["capabilities"] => "option\nfetch\npush\nobject-format\n\n".to_owned(),
+        let text = match words.as_slice() {
             ["option", name, value] => helper.option(name, value),
             ["option", name] => helper.option(name, ""),
             ["list"] => helper.list(Purpose::Fetch)?,
@@ -66,7 +84,8 @@ pub fn run(
             [""] => break,
             _ => anyhow::bail!("git asks for something unknown: {line}"),
         };
-        output.write_all(answer.as_bytes()).and_then(|()| output.flush()).context("git is gone")?;
+        answer(&text)?;
+        next = read_line(input)?;
     }
     // `git ls-remote`, a push that a hook refused, a fetch that needs nothing.
     helper.session.take().map_or(Ok(()), Session::end)
@@ -83,7 +102,8 @@ impl Helper {
     #[must_use]
     pub fn new(remote: &str, address: Address, repo: Option<Repo>, config: Config) -> Self {
         let options = Options::default();
-        Self { remote: remote.to_owned(), address, repo, config, options, session: None }
+        let remote = remote.to_owned();
+        Self { remote, address, repo, config, options, session: None, companions: None }
     }
 
     /// Whether git was given the URL itself, rather than a remote's name.
@@ -114,7 +134,11 @@ impl Helper {
         if self.session.is_none() {
             let session = match purpose {
                 Purpose::Fetch => self.open_for_fetch()?,
-                Purpose::Push => self.open_for_push()?,
+                Purpose::Push => {
+                    let repo = self.repo()?.clone();
+                    self.companions = Some(std::thread::spawn(move || Companions::of(&repo)));
+                    self.open_for_push()?
+                }
             };
             self.check_format(&session)?;
             self.session = Some(self.checked(session)?);
@@ -190,7 +214,7 @@ impl Helper {
         let format = self.repo()?.object_format();
         let (config, target, naming) = self.receiving_target()?;
         let (name, email) = push::identity_for(&self.config);
-        let call = target.call("receive").arg(format).arg(name).arg(email);
+        let call = target.call("receive").arg(format).arg(undecoded(name)).arg(undecoded(email));
         let outcome = access::open(&config, need, &call)
             .and_then(|(guest, session)| Session::begin(&guest, session));
         if let Some(naming) = naming {
@@ -282,10 +306,20 @@ impl Helper {
 
     fn push(&mut self, lines: &[String]) -> anyhow::Result<String> {
         let session = self.session.take().context("git pushes without listing first")?;
+        let companions = self.companions.take().context("git pushes without listing first")?;
         let specs: Vec<&str> =
             lines.iter().map(|line| line.strip_prefix("push ").unwrap_or(line)).collect();
-        push::run(self, session, &specs)
+        push::run(self, session, companions, &specs)
     }
+}
+
+/// A line in base64 of its own: the guest decodes it only where it makes a workspace. Line ends, which
+/// the guest takes away, stand for base64's padding, to which some shells give a meaning.
+fn undecoded(mut line: String) -> String {
+    while !line.len().is_multiple_of(3) {
+        line.push('\n');
+    }
+    BASE64.encode(line)
 }
 
 /// There is nothing to fetch.

@@ -1,13 +1,14 @@
 //! `push`: git's own send-pack over the session; each ref gets exactly one answer.
 
 use std::collections::BTreeMap;
+use std::thread::JoinHandle;
 
 use crate::branch::BranchName;
 use crate::config::Config;
 use crate::git::{ObjectId, Repo};
 use crate::process::Cmd;
 use crate::remote::answers::{self, Answer};
-use crate::remote::companions;
+use crate::remote::companions::Companions;
 use crate::remote::enrolment::{self, Redirect};
 use crate::remote::fetch::allow_local_transport;
 use crate::remote::options::{Options, Verbosity};
@@ -21,7 +22,12 @@ use crate::ui;
 const REPORT_LIMIT: u64 = 64 << 20;
 
 /// Sends the refspecs (`[+]SRC:DST`, a deletion has no SRC) and gives git's answer.
-pub fn run(helper: &Helper, mut session: Session, specs: &[&str]) -> anyhow::Result<String> {
+pub fn run(
+    helper: &Helper,
+    mut session: Session,
+    companions: JoinHandle<anyhow::Result<Companions>>,
+    specs: &[&str],
+) -> anyhow::Result<String> {
     let redirect = match enrolment::redirect(helper, &session, specs) {
         Ok(redirect) => redirect,
         Err(error) => {
@@ -56,7 +62,10 @@ pub fn run(helper: &Helper, mut session: Session, specs: &[&str]) -> anyhow::Res
         let companions = match helper.options {
             // They must neither fail the others nor make a dry run long.
             Options { atomic: true, .. } | Options { dry_run: true, .. } => Vec::new(),
-            _ => companions::specs(repo, &session.advertisement, &session.branch)?,
+            _ => companions
+                .join()
+                .map_err(|_| anyhow::anyhow!("the look at tags and the default branch failed"))??
+                .specs(&session.advertisement, &session.branch),
         };
         let all: Vec<&str> =
             sent.iter().copied().chain(companions.iter().map(String::as_str)).collect();

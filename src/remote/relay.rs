@@ -72,7 +72,7 @@ impl Offer {
         let program = std::env::current_exe().context("cannot find our own program")?;
         let program = program.to_str().context("our own program's path is not UTF-8")?;
         let socket = self.dir.path().join("s");
-        Ok(format!("'{}' --relay '{}'", program.replace('\'', r"'\''"), socket.display()))
+        Ok(format!("exec '{}' --relay '{}'", program.replace('\'', r"'\''"), socket.display()))
     }
 
     /// After git has ended: why the relay stopped, if it was the relay that did.
