@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use crate::error::Error;
 use crate::hash;
 use crate::process::{Exit, ProcessError, Running};
+use crate::secret::Secret;
 use crate::ssh::{Endpoint, Master, Tty};
 
 pub mod messages;
@@ -165,6 +166,14 @@ impl Guest {
         let mut session = self.open(call).map_err(|error| self.explain(error))?;
         session.send(input)?;
         session.fields()
+    }
+
+    /// Leaves variables in the guest, for the command that is run next, and gives the word by which
+    /// that one finds them.
+    pub fn keep_environment(&self, values: &Secret) -> anyhow::Result<String> {
+        let token = crate::identity::RepoId::random()?;
+        self.ask(&Call::new("env").arg(token.as_str()), values.expose())?;
+        Ok(token.as_str().to_owned())
     }
 
     /// Runs a command for people in the guest (verb `run`), on our own terminal and streams, and

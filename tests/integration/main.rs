@@ -10,6 +10,7 @@ mod clean;
 mod completions;
 mod connect;
 mod enrolment;
+mod environment;
 mod fetch;
 mod help;
 mod hostile;
