@@ -16,6 +16,7 @@ pub mod error;
 pub mod git;
 pub mod guest;
 pub mod hash;
+pub mod home_files;
 pub mod identity;
 pub mod image;
 pub mod loss;

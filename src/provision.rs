@@ -2,7 +2,7 @@
 //!
 //! Each stage is idempotent, is skipped when its input has not changed since the VM last ran it,
 //! and is carried on by the next start where it failed. Everything in `common/` is checked before
-//! the first stage runs. Knows packages; knows nothing of workspaces.
+//! the first stage runs. Knows nothing of workspaces.
 
 use sha2::{Digest as _, Sha256};
 
@@ -12,6 +12,7 @@ use crate::embedded;
 use crate::environment::Names;
 use crate::error::{Error, kind_of};
 use crate::guest::{Call, Guest};
+use crate::home_files::HomeFiles;
 use crate::ssh::Endpoint;
 use crate::state::{self, Lock};
 use crate::ui::Progress;
@@ -27,6 +28,7 @@ const APT_FORMAT: &str = "apt 1\n";
 pub struct Plan {
     /// Debian packages, `NAME` or `NAME=VERSION`, in order.
     packages: Vec<String>,
+    home: HomeFiles,
 }
 
 impl Plan {
@@ -36,7 +38,7 @@ impl Plan {
         let list = List::load(config, "packages/apt-packages.txt", embedded::APT_PACKAGES)?;
         // Only `connect` uses these; what is wrong there is said as early as all the rest.
         Names::load(config)?;
-        Ok(Self { packages: parse_packages(&list)? })
+        Ok(Self { packages: parse_packages(&list)?, home: HomeFiles::load(config)? })
     }
 
     /// Applies it to the VM at `endpoint`. Does nothing there that need not be done.
@@ -52,7 +54,9 @@ impl Plan {
             &format!("git agent-vm to finish setting up the {describe}"),
         )?;
         let guest = Guest::new(endpoint.clone(), describe.to_owned());
-        self.install_packages(&guest).map_err(|error| {
+        // First what needs no network.
+        let done = self.home.install(&guest).and_then(|()| self.install_packages(&guest));
+        done.map_err(|error| {
             Error::new(kind_of(&error), format!("cannot set up the {describe}: {error:#}"))
                 .hint("git agent-vm start tries again; what is there can be used meanwhile")
                 .into()

@@ -13,6 +13,7 @@ mod enrolment;
 mod environment;
 mod fetch;
 mod help;
+mod home_files;
 mod hostile;
 mod limactl;
 mod mend;

@@ -91,6 +91,7 @@ fn whole_life_of_a_vm() {
     work_goes_there_and_comes_back(&vm);
     guest_has_nothing_of_the_host(&vm);
     clock_of_the_guest_is_set_right(&vm);
+    home_files_and_variables_reach_the_agent(&vm);
     changed_package_list_is_installed_after_apts_lock_is_free(&vm);
     stopped_vm_is_left_alone_by_what_only_looks(&vm);
     stopped_vm_is_left_alone_by_fetches_in_the_background(&vm);
@@ -189,6 +190,37 @@ fn clock_of_the_guest_is_set_right(vm: &Vm) {
     let status = vm.status();
     let skew = status["vm"]["clock_skew_s"].as_i64().unwrap();
     assert!(skew.abs() <= 3, "{status:#}");
+}
+
+fn home_files_and_variables_reach_the_agent(vm: &Vm) {
+    // docker/compose#9106
+    step("home files and variables reach the agent");
+    let common = vm.lab.home().join("common");
+    let (tool, list) =
+        (common.join("homedir/.local/bin/tool"), common.join("packages/envvars.txt"));
+    for (path, text) in [(&tool, "#!/bin/sh\necho one\n"), (&list, "API_KEY # for the agent\n")] {
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, text).unwrap();
+    }
+    fs_err::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    vm.git_config("agentvm.common", &common);
+    vm.agent_vm("start").succeeds().stderr_lacks("warning: ");
+    vm.agent("~/.local/bin/tool; stat -c '%a %U' ~/.local/bin/tool ~/.local")
+        .succeeds()
+        .stdout_is("one\n755 agent\n755 agent");
+    vm.agent("echo 'echo mine' >~/.local/bin/tool").succeeds();
+    fs_err::write(&tool, "#!/bin/sh\necho two\n").unwrap();
+    vm.agent_vm("start").succeeds().stderr_has("~/.local/bin/tool was changed in the VM");
+    vm.agent("cd ~/.local/bin && ./tool && ./tool.agentvm-new").succeeds().stdout_is("mine\ntwo");
+
+    let key = "it's\n`two` lines\n";
+    let shown =
+        vm.agent("printf %s \"$API_KEY\"; ls -A ~/.local/state/agentvm").env("API_KEY", key);
+    shown.succeeds().stdout_is(&format!("{key}home"));
+    vm.agent("printf %s \"${API_KEY-unset}\"").succeeds().stdout_is("unset");
+    let shell = vm.lab.on_terminal("git agent-vm connect feature").within_seconds(WORK);
+    let typed = "echo \"<$API_KEY>\"; case $PS1 in *'\\u@'*) echo prompted;; esac; exit 3\n";
+    shell.env("API_KEY", "key").stdin(typed).fails(3).stdout_has("<key>").stdout_has("\nprompted");
 }
 
 fn changed_package_list_is_installed_after_apts_lock_is_free(vm: &Vm) {
