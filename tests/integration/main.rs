@@ -9,6 +9,7 @@
 mod clean;
 mod completions;
 mod connect;
+mod docs;
 mod enrolment;
 mod environment;
 mod fetch;
