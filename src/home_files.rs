@@ -48,9 +48,10 @@ struct HomeFile {
 impl HomeFiles {
     /// Those of the directory that `agentvm.common` names; none is built in.
     pub fn load(config: &Config) -> anyhow::Result<Self> {
-        match common::dir(config)? {
-            Some(dir) if dir.join("homedir").exists() => Self::read(&dir.join("homedir")),
-            _ => Ok(Self::default()),
+        let dir = common::dir(config)?.map(|dir| dir.join("homedir"));
+        match dir.filter(|dir| dir.symlink_metadata().is_ok()) {
+            Some(dir) => Self::read(&dir),
+            None => Ok(Self::default()),
         }
     }
 

@@ -177,7 +177,7 @@ home() {
         field 'done' unchanged
         return
     fi
-    mkdir -p "$records" || fail "cannot make $records in the VM"
+    (umask 077 && mkdir -p "$records") || fail "cannot make $records in the VM"
     start_ticking
     field send ''
     while IFS=' ' read -r mode size sum key path && [ "$mode" != end ]; do

@@ -232,6 +232,27 @@ fn command_does_not_run_without_its_variables() {
 }
 
 #[test]
+fn place_for_the_variables_that_cannot_be_written_is_said() {
+    let lab = lab("NAMED\n");
+    lab.pushed_feature();
+    lab.guest_sh("rm -rf .local/state; mkdir -p .local; echo >.local/state").succeeds();
+    lab.agent_vm("connect feature -- touch ran")
+        .env("NAMED", "x")
+        .fails(125)
+        .stderr_has("error: cannot write to ")
+        .stderr_has("/.local/state/agentvm in the VM");
+    assert!(!lab.guest_home().join("workspace/app-feature/ran").exists());
+}
+
+#[test]
+fn standard_input_is_the_commands_whole() {
+    let lab = lab("NAMED\n");
+    lab.pushed_feature();
+    let cat = lab.agent_vm("connect feature -- cat").env("NAMED", "x").stdin("in\n");
+    cat.succeeds().stdout_is("in");
+}
+
+#[test]
 fn proxies_of_the_host_are_not_used_on_the_way_to_the_vm() {
     // rancher-sandbox/rancher-desktop#3395
     let lab = Lab::new();

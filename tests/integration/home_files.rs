@@ -33,6 +33,7 @@ fn install(lab: &Lab) -> anyhow::Result<()> {
         pinned: None,
         config: Some(lab.path().join("ssh/config")),
     };
+    git_agent_vm::ui::set_quiet(true);
     HomeFiles::read(&homedir(lab))?.install(&Guest::new(endpoint, "VM 'agent-vm'".into()))
 }
 

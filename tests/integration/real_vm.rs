@@ -118,7 +118,9 @@ fn nothing_is_there_and_every_verb_says_so(vm: &Vm) {
 fn start_makes_the_vm_with_its_resources(vm: &Vm) {
     step("start makes the VM");
     vm.git("checkout -q feature").succeeds();
-    let ran = vm.agent_vm("start --cpus 2 --memory 2GiB --disk 20GiB").succeeds();
+    let start = vm.agent_vm("start --cpus 2 --memory 2GiB --disk 20GiB");
+    let proxy = "http://127.0.0.1:9";
+    let ran = start.env("http_proxy", proxy).env("HTTPS_PROXY", proxy).succeeds();
     docs::assert_prints(&ran.errors(), &docs::lines_of_start());
     vm.git("checkout -q main").succeeds();
     let status = vm.status();
@@ -175,6 +177,12 @@ fn guest_has_nothing_of_the_host(vm: &Vm) {
         .stdout_lacks("9p")
         .stdout_lacks("fuse.sshfs");
     vm.agent("sudo -n true").succeeds();
+    // lima-vm/lima#697
+    vm.agent("env; cat /etc/environment; sudo -n env")
+        .succeeds()
+        .stdout_lacks("127.0.0.1:9")
+        .stdout_lacks("_proxy=")
+        .stdout_lacks("_PROXY=");
     vm.lab
         .on_terminal("git agent-vm connect feature -- tty")
         .within_seconds(WORK)
