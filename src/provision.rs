@@ -2,18 +2,17 @@
 //!
 //! Each stage is idempotent, is skipped when its input has not changed since the VM last ran it,
 //! and is carried on by the next start where it failed. Everything in `common/` is checked before
-//! the first stage runs. Knows packages; knows nothing of workspaces.
+//! the first stage runs. Knows nothing of workspaces.
 
-use std::path::{Path, PathBuf};
-
-use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
 
+use crate::common::List;
 use crate::config::Config;
 use crate::embedded;
+use crate::environment::Names;
 use crate::error::{Error, kind_of};
 use crate::guest::{Call, Guest};
-use crate::sanitize;
+use crate::home_files::HomeFiles;
 use crate::ssh::Endpoint;
 use crate::state::{self, Lock};
 use crate::ui::Progress;
@@ -29,15 +28,17 @@ const APT_FORMAT: &str = "apt 1\n";
 pub struct Plan {
     /// Debian packages, `NAME` or `NAME=VERSION`, in order.
     packages: Vec<String>,
+    home: HomeFiles,
 }
 
 impl Plan {
     /// Reads `common/`: the directory that `agentvm.common` names, and where that lacks a file,
     /// the one that is built in. A line that makes no sense is named with its file.
     pub fn load(config: &Config) -> anyhow::Result<Self> {
-        let (text, name) =
-            common_file(config, "packages/apt-packages.txt", embedded::APT_PACKAGES)?;
-        Ok(Self { packages: parse_packages(&text, &name)? })
+        let list = List::load(config, "packages/apt-packages.txt", embedded::APT_PACKAGES)?;
+        // Only `connect` uses these; what is wrong there is said as early as all the rest.
+        Names::load(config)?;
+        Ok(Self { packages: parse_packages(&list)?, home: HomeFiles::load(config)? })
     }
 
     /// Applies it to the VM at `endpoint`. Does nothing there that need not be done.
@@ -53,7 +54,9 @@ impl Plan {
             &format!("git agent-vm to finish setting up the {describe}"),
         )?;
         let guest = Guest::new(endpoint.clone(), describe.to_owned());
-        self.install_packages(&guest).map_err(|error| {
+        // First what needs no network.
+        let done = self.home.install(&guest).and_then(|()| self.install_packages(&guest));
+        done.map_err(|error| {
             Error::new(kind_of(&error), format!("cannot set up the {describe}: {error:#}"))
                 .hint("git agent-vm start tries again; what is there can be used meanwhile")
                 .into()
@@ -85,46 +88,14 @@ impl Plan {
     }
 }
 
-/// A file of `common/` and its name for messages.
-fn common_file(config: &Config, name: &str, built_in: &str) -> anyhow::Result<(String, PathBuf)> {
-    let Some(dir) = &config.common else {
-        return Ok((built_in.to_owned(), Path::new("common").join(name)));
-    };
-    if !dir.is_dir() {
-        return Err(Error::usage(format!(
-            "agentvm.common: there is no directory {}",
-            dir.display()
-        ))
-        .hint("git config --show-origin agentvm.common shows where it is set")
-        .into());
-    }
-    let path = dir.join(name);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok((text, path)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Ok((built_in.to_owned(), Path::new("common").join(name)))
+fn parse_packages(list: &List) -> Result<Vec<String>, Error> {
+    let mut packages: Vec<String> = Vec::new();
+    for line in list.lines() {
+        if !is_package(line.text) {
+            return Err(list.wrong(line, "is not a package: one NAME or NAME=VERSION a line"));
         }
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
-}
-
-fn parse_packages(text: &str, file: &Path) -> Result<Vec<String>, Error> {
-    let mut packages = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let word = line.split('#').next().unwrap_or_default().trim();
-        if word.is_empty() {
-            continue;
-        }
-        if !is_package(word) {
-            return Err(Error::usage(format!(
-                "{}:{}: '{}' is not a package: one NAME or NAME=VERSION a line",
-                file.display(),
-                index + 1,
-                sanitize::text(word)
-            )));
-        }
-        if !packages.iter().any(|known| known == word) {
-            packages.push(word.to_owned());
+        if !packages.iter().any(|known| known == line.text) {
+            packages.push(line.text.to_owned());
         }
     }
     Ok(packages)
@@ -160,7 +131,8 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Vec<String>, Error> {
-        parse_packages(text, Path::new("common/packages/apt-packages.txt"))
+        let name = "common/packages/apt-packages.txt".into();
+        parse_packages(&List::new(text.as_bytes().to_vec(), name).unwrap())
     }
 
     #[test]

@@ -10,10 +10,12 @@ use crate::branch::BranchName;
 use crate::cli::common::Here;
 use crate::cli::push;
 use crate::config::{Config, UnknownKeys};
+use crate::environment::Names;
 use crate::error::{self, Error};
 use crate::git::{ObjectId, Repo};
 use crate::guest::workspaces::{Found, Target};
 use crate::guest::{Call, Guest};
+use crate::remote::push::identity_for;
 use crate::ssh::Tty;
 use crate::ui;
 use crate::vm::Need;
@@ -26,7 +28,8 @@ pub(super) const NOT_RUN: u8 = 125;
 /// The branch is pushed first, so that the workspace has what is here. Where that cannot be, because
 /// of work in the workspace that is not here yet, the shell opens all the same, with a warning. A
 /// branch that neither this repository nor the VM has begins at HEAD. Without BRANCH the shell opens
-/// in ~/workspace, which holds all workspaces. The VM is made or started where needed.
+/// in ~/workspace, which holds all workspaces. The VM is made or started where needed. The variables
+/// that common/packages/envvars.txt names go along where they are set here.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -61,11 +64,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn connect(args: &Args) -> anyhow::Result<ExitCode> {
-    let (guest, target) = match &args.branch {
+    let place = match &args.branch {
         Some(branch) => in_workspace(branch)?,
         None => in_vm()?,
     };
-    let mut call = target.call("run");
+    let guest = &place.guest;
+    let token = place.names.values().map(|values| guest.keep_environment(&values)).transpose()?;
+    let mut call = place.target.call("run").arg(token.unwrap_or_default());
+    call = call.arg(&place.identity.0).arg(&place.identity.1);
     for word in &args.command {
         call = call.arg(word.as_bytes());
     }
@@ -82,15 +88,28 @@ fn connect(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-fn in_vm() -> anyhow::Result<(Guest, Target)> {
+/// Where the command is to run, and what goes along with it.
+struct Place {
+    guest: Guest,
+    target: Target,
+    /// The variables that may travel.
+    names: Names,
+    /// Name and address for commits made there; empty outside a workspace.
+    identity: (String, String),
+}
+
+fn in_vm() -> anyhow::Result<Place> {
     let config = Config::load(Repo::discover()?.as_ref(), UnknownKeys::Refuse)?;
+    let names = Names::load(&config)?;
     let (guest, _) = access::ask(&config, Need::Create, &Call::new("hello"), &[])?;
-    Ok((guest, Target::all()))
+    Ok(Place { guest, target: Target::all(), names, identity: (String::new(), String::new()) })
 }
 
 /// Has the workspace there and as new as it can be.
-fn in_workspace(branch: &BranchName) -> anyhow::Result<(Guest, Target)> {
+fn in_workspace(branch: &BranchName) -> anyhow::Result<Place> {
     let here = Here::load()?;
+    // What is wrong in the list is said before anything is made.
+    let names = Names::load(&here.config)?;
     let word = branch.in_shell();
     let tip = here.repo.branch_tip(branch)?;
     if tip.is_none() && here.id()?.is_none() {
@@ -124,7 +143,7 @@ fn in_workspace(branch: &BranchName) -> anyhow::Result<(Guest, Target)> {
     let target = here.target(branch)?.ok_or_else(|| {
         Error::failed(format!("there is no workspace of '{branch}' after the push"))
     })?;
-    Ok((guest, target))
+    Ok(Place { guest, target, names, identity: identity_for(&here.config) })
 }
 
 /// Pushes if that can help, and goes on either way: whoever connects may be about to put it right.

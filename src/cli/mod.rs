@@ -13,6 +13,8 @@ mod common;
 mod completions;
 mod connect;
 mod destroy;
+#[cfg(test)]
+mod documented;
 mod fetch;
 #[cfg(test)]
 mod man;

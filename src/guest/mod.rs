@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use crate::error::Error;
 use crate::hash;
 use crate::process::{Exit, ProcessError, Running};
+use crate::secret::Secret;
 use crate::ssh::{Endpoint, Master, Tty};
 
 pub mod messages;
@@ -165,6 +166,14 @@ impl Guest {
         let mut session = self.open(call).map_err(|error| self.explain(error))?;
         session.send(input)?;
         session.fields()
+    }
+
+    /// Leaves variables in the guest, for the command that is run next, and gives the word by which
+    /// that one finds them.
+    pub fn keep_environment(&self, values: &Secret) -> anyhow::Result<String> {
+        let token = crate::identity::RepoId::random()?;
+        self.ask(&Call::new("env").arg(token.as_str()), values.expose())?;
+        Ok(token.as_str().to_owned())
     }
 
     /// Runs a command for people in the guest (verb `run`), on our own terminal and streams, and
@@ -335,15 +344,23 @@ impl Session {
 
     /// Sends bytes to the guest program and closes its standard input.
     pub fn send(&mut self, input: &[u8]) -> anyhow::Result<()> {
-        if let Some(mut stdin) = self.stdin.take()
-            && let Err(error) = std::io::Write::write_all(&mut stdin, input)
-            && error.kind() != std::io::ErrorKind::BrokenPipe
-        {
-            return Err(
-                anyhow::Error::new(error).context(format!("cannot talk to the {}", self.describe))
-            );
-        }
-        Ok(())
+        let described = format!("cannot talk to the {}", self.describe);
+        self.send_by(|stdin| stdin.write_all(input).map_err(Into::into))
+            .map_err(|error| error.context(described))
+    }
+
+    /// The same with what `write` writes. A guest that stops reading is no error here: what it says
+    /// next tells why.
+    pub fn send_by(
+        &mut self,
+        write: impl FnOnce(&mut dyn std::io::Write) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let Some(mut stdin) = self.stdin.take() else { return Ok(()) };
+        let broken = |error: &anyhow::Error| {
+            let io = error.downcast_ref::<std::io::Error>();
+            io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+        };
+        write(&mut stdin).or_else(|error| if broken(&error) { Ok(()) } else { Err(error) })
     }
 
     /// The session's parts, to run git's own protocol over it.

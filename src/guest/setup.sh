@@ -1,10 +1,15 @@
-# The second guest program: sets the VM up, as root. Sent like the other one:
+# The second guest program: sets the VM up, as root but for `home`. Sent like the other one:
 # NONCE HASH NOW VERB ARGS…, answers as in wire.rs. Whoever runs it sends fields all the
 # time, so that silence means a lost connection and not a slow package.
 #
 #   apt HASH   installs the packages on standard input, one PACKAGE[=VERSION] a
 #              line, unless the stamp of an earlier run says HASH.
 #              done=unchanged|present|installed  stage=TEXT  step=TEXT  tick=
+#   home HASH  puts files into the home directory of whoever logged in, unless the
+#              stamp of an earlier run says HASH. After send= it reads, for each
+#              file, a line "MODE SIZE SHA256 KEY ./PATH/." and SIZE bytes; KEY is a
+#              name for the record of what we wrote there. At last "end".
+#              done=unchanged|installed  send=  kept=PATH  tick=
 #   clock      sets the clock to the seconds since 1970 on standard input.
 set -eu
 program=$1
@@ -16,7 +21,7 @@ umask 022
 nl='
 '
 
-if [ "$(id -u)" != 0 ]; then
+if [ "$(id -u)" != 0 ] && [ "$4" != home ]; then
     exec sudo -n sh -c 'eval "$(printf %s "$1" | base64 -d)"' agentvm "$program" "$@"
 fi
 
@@ -144,6 +149,66 @@ apt() {
     field 'done' "$result"
 }
 
+sum_of() {
+    # A file that cannot be read is somebody's.
+    if [ -r "$1" ]; then sha256sum <"$1" | cut -c 1-64; else echo unreadable; fi
+}
+
+record() { cat "$records/$1" 2>/dev/null || :; }
+
+# Whether $target was written by somebody else, by what is in it: it is none of what we wrote there
+# or beside it, nor what the system put there when it made the user.
+changed_here() {
+    [ -e "$target" ] || [ -L "$target" ] || return 1
+    [ -f "$target" ] && [ ! -L "$target" ] || return 0
+    case $(sum_of "$target") in
+    '') return 0 ;;
+    "$sum" | "$(record "$key")" | "$(record "$key.beside")") return 1 ;;
+    esac
+    ! cmp -s "$target" "/etc/skel/$path"
+}
+
+home() {
+    hash=${1#p}
+    records=$HOME/.local/state/agentvm/home
+    incoming=$records/incoming
+    stamp=$records/stamp
+    if [ "$(cat "$stamp" 2>/dev/null || :)" = "$hash" ]; then
+        field 'done' unchanged
+        return
+    fi
+    (umask 077 && mkdir -p "$records") || fail "cannot make $records in the VM"
+    start_ticking
+    field send ''
+    while IFS=' ' read -r mode size sum key path && [ "$mode" != end ]; do
+        path=${path#./} path=${path%/.}
+        target=$HOME/$path
+        (umask 077 && head -c "$size" >"$incoming") ||
+            fail "cannot write to $records in the VM"
+        [ "$(sum_of "$incoming")" = "$sum" ] ||
+            fail "the file ~/$path did not arrive whole: it changed here meanwhile, or the VM's disk is full"
+        chmod "$mode" "$incoming"
+        mkdir -p "${target%/*}" 2>/dev/null ||
+            fail "cannot make the directory of ~/$path in the VM"
+        if changed_here; then
+            # Once is enough, whatever became of it.
+            [ "$(record "$key.beside")" != "$sum" ] || continue
+            mv -fT "$incoming" "$target.agentvm-new" ||
+                fail "cannot write ~/$path.agentvm-new in the VM"
+            printf '%s' "$sum" >"$records/$key.beside"
+            field kept "$path"
+        else
+            mv -fT "$incoming" "$target" || fail "cannot write ~/$path in the VM"
+            printf '%s' "$sum" >"$records/$key"
+        fi
+    done
+    [ "$mode" = end ] || fail 'the connection was cut off'
+    rm -f "$incoming"
+    printf '%s\n' "$hash" >"$stamp.new"
+    mv -f "$stamp.new" "$stamp"
+    field 'done' installed
+}
+
 clock() {
     read -r now
     case $now in '' | *[!0-9]*) fail 'that is no time' ;; esac
@@ -155,6 +220,7 @@ shift 4
 printf 'agentvm/1 %s %s\n' "$nonce" "$(date +%s)"
 case $verb in
 apt) apt "$@" ;;
+home) home "$@" ;;
 clock) clock ;;
 *) fail "unknown verb $verb" ;;
 esac

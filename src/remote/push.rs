@@ -228,13 +228,15 @@ fn enrol(helper: &Helper, branch: &BranchName) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whose name the agent's commits bear: the user's here, or a made-up one where there is none.
+/// Whose name the agent's commits bear: the user's here, or what is missing of it made up.
 #[must_use]
 pub fn identity_for(config: &Config) -> (String, String) {
-    match &config.user {
-        (Some(name), Some(email)) => (name.clone(), email.clone()),
-        _ => ("Agent User".into(), "agent@localhost".into()),
-    }
+    let or = |value: &Option<String>, made_up: &str| {
+        // As the guest writes them.
+        let value = value.as_deref().unwrap_or_default().replace(['\n', '\r'], "");
+        if value.is_empty() { made_up.to_owned() } else { value }
+    };
+    (or(&config.user.0, "Agent User"), or(&config.user.1, "agent@localhost"))
 }
 
 /// The ref that a refspec goes to.

@@ -182,12 +182,20 @@ fn terminal_type_that_the_guest_does_not_know_is_replaced() {
         return;
     }
     lab.pushed_feature();
-    for term in ["xterm-ghostty", "nosuch"] {
-        lab.on_terminal("git agent-vm connect feature -- tput cols").env("TERM", term).succeeds();
+    let with = |term: &str| {
+        let script = "git agent-vm connect feature -- sh -c 'tput cols && echo \"<$TERM>\"'";
+        lab.on_terminal(script).env("TERM", term).succeeds().stderr_lacks("unknown terminal")
+    };
+    // Whether the guest knows the first two is its own business.
+    for term in ["xterm-ghostty", "xterm-kitty"] {
+        let known = lab.guest_command("infocmp", [term]).run().code == 0;
+        let seen = if known { term } else { "xterm-256color" };
+        with(term).stdout_has(&format!("<{seen}>"));
     }
-    let known =
-        lab.on_terminal("git agent-vm connect feature -- printenv TERM").env("TERM", "vt100");
-    known.succeeds().stdout_has("vt100");
+    with("nosuch").stdout_has("<xterm-256color>");
+    with("").stdout_has("<xterm-256color>");
+    with("dumb").stdout_has("<dumb>");
+    with("vt100").stdout_has("<vt100>");
 }
 
 #[test]

@@ -195,7 +195,19 @@ fn locale_of_the_user_does_not_reach_what_we_read() {
     odd(lab.git("push agentvm::feature")).succeeds().stderr_lacks("setlocale");
     odd(lab.git("fetch agentvm::feature")).succeeds().stderr_lacks("setlocale");
     odd(lab.agent_vm("status --json")).succeeds().stderr_lacks("setlocale").json();
-    odd(lab.agent_vm("clean feature")).succeeds().stderr_lacks("setlocale");
+    for verb in [
+        "start",
+        "push feature",
+        "fetch feature",
+        "status",
+        "connect feature -- true",
+        "connect -- sh -c true",
+        "ssh-config",
+        "clean feature",
+        "clean-all",
+    ] {
+        odd(lab.agent_vm(verb)).succeeds().stderr_lacks("setlocale").stderr_lacks("locale");
+    }
 }
 
 #[test]

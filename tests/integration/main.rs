@@ -9,9 +9,12 @@
 mod clean;
 mod completions;
 mod connect;
+mod docs;
 mod enrolment;
+mod environment;
 mod fetch;
 mod help;
+mod home_files;
 mod hostile;
 mod limactl;
 mod mend;

@@ -7,6 +7,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::docs;
 use crate::support::{Lab, Run};
 
 /// An emulated boot on a busy machine, set-up included.
@@ -91,6 +92,7 @@ fn whole_life_of_a_vm() {
     work_goes_there_and_comes_back(&vm);
     guest_has_nothing_of_the_host(&vm);
     clock_of_the_guest_is_set_right(&vm);
+    home_files_and_variables_reach_the_agent(&vm);
     changed_package_list_is_installed_after_apts_lock_is_free(&vm);
     stopped_vm_is_left_alone_by_what_only_looks(&vm);
     stopped_vm_is_left_alone_by_fetches_in_the_background(&vm);
@@ -116,9 +118,10 @@ fn nothing_is_there_and_every_verb_says_so(vm: &Vm) {
 fn start_makes_the_vm_with_its_resources(vm: &Vm) {
     step("start makes the VM");
     vm.git("checkout -q feature").succeeds();
-    vm.agent_vm("start --cpus 2 --memory 2GiB --disk 20GiB")
-        .succeeds()
-        .stderr_has("git push agentvm::feature");
+    let start = vm.agent_vm("start --cpus 2 --memory 2GiB --disk 20GiB");
+    let proxy = "http://127.0.0.1:9";
+    let ran = start.env("http_proxy", proxy).env("HTTPS_PROXY", proxy).succeeds();
+    docs::assert_prints(&ran.errors(), &docs::lines_of_start());
     vm.git("checkout -q main").succeeds();
     let status = vm.status();
     assert_eq!(status["vm"]["name"], "agent-vm");
@@ -174,6 +177,12 @@ fn guest_has_nothing_of_the_host(vm: &Vm) {
         .stdout_lacks("9p")
         .stdout_lacks("fuse.sshfs");
     vm.agent("sudo -n true").succeeds();
+    // lima-vm/lima#697
+    vm.agent("env; cat /etc/environment; sudo -n env")
+        .succeeds()
+        .stdout_lacks("127.0.0.1:9")
+        .stdout_lacks("_proxy=")
+        .stdout_lacks("_PROXY=");
     vm.lab
         .on_terminal("git agent-vm connect feature -- tty")
         .within_seconds(WORK)
@@ -189,6 +198,37 @@ fn clock_of_the_guest_is_set_right(vm: &Vm) {
     let status = vm.status();
     let skew = status["vm"]["clock_skew_s"].as_i64().unwrap();
     assert!(skew.abs() <= 3, "{status:#}");
+}
+
+fn home_files_and_variables_reach_the_agent(vm: &Vm) {
+    // docker/compose#9106
+    step("home files and variables reach the agent");
+    let common = vm.lab.home().join("common");
+    let (tool, list) =
+        (common.join("homedir/.local/bin/tool"), common.join("packages/envvars.txt"));
+    for (path, text) in [(&tool, "#!/bin/sh\necho one\n"), (&list, "API_KEY # for the agent\n")] {
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, text).unwrap();
+    }
+    fs_err::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    vm.git_config("agentvm.common", &common);
+    vm.agent_vm("start").succeeds().stderr_lacks("warning: ");
+    vm.agent("~/.local/bin/tool; stat -c '%a %U' ~/.local/bin/tool")
+        .succeeds()
+        .stdout_is("one\n755 agent");
+    vm.agent("echo 'echo mine' >~/.local/bin/tool").succeeds();
+    fs_err::write(&tool, "#!/bin/sh\necho two\n").unwrap();
+    vm.agent_vm("start").succeeds().stderr_has("~/.local/bin/tool was changed in the VM");
+    vm.agent("cd ~/.local/bin && ./tool && ./tool.agentvm-new").succeeds().stdout_is("mine\ntwo");
+
+    let key = "it's\n`two` lines\n";
+    let shown =
+        vm.agent("printf %s \"$API_KEY\"; ls -A ~/.local/state/agentvm").env("API_KEY", key);
+    shown.succeeds().stdout_is(&format!("{key}home"));
+    vm.agent("printf %s \"${API_KEY-unset}\"").succeeds().stdout_is("unset");
+    let shell = vm.lab.on_terminal("git agent-vm connect feature").within_seconds(WORK);
+    let typed = "echo \"<$API_KEY>\"; case $PS1 in *'\\u@'*) echo prompted;; esac; exit 3\n";
+    shell.env("API_KEY", "key").stdin(typed).fails(3).stdout_has("<key>").stdout_has("\nprompted");
 }
 
 fn changed_package_list_is_installed_after_apts_lock_is_free(vm: &Vm) {

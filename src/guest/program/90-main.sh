@@ -60,7 +60,11 @@ case $verb in
     losses ;;
   list-losses) list_losses "$1" "$2" ;;
   discard) discard ;;
-  run) run "$@" ;;
+  env) keep_variables "$1" ;;
+  run)
+    token=$1 user_name=$2 user_email=$3
+    shift 3
+    run "$@" ;;
   ended) ended "$1" ;;
   *) fail failed "the guest program has no verb $verb" ;;
 esac
