@@ -273,3 +273,39 @@ fn limit_on_bytes_stops_a_fetch() {
     assert_eq!(lab.app().refs("refs/agentvm"), "");
     lab.git("fetch agentvm::feature").succeeds();
 }
+
+#[test]
+fn kept_tips_of_rewritten_work_are_shown_by_no_log() {
+    // stablyai/orca#17857
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    for index in 0..12 {
+        workspace.sh(&format!("git commit -q --allow-empty --amend -m {index}")).succeeds();
+        lab.git("fetch -q agentvm::feature").succeeds();
+    }
+    assert_eq!(lab.app().refs("refs/agentvm/keep").lines().count(), 12);
+    lab.git("log --all --decorate=full").succeeds().stdout_lacks("refs/agentvm");
+    lab.git("branch -a").succeeds().stdout_lacks("agentvm");
+    // A push of everything that is the user's own does not send them.
+    lab.sh("git init -q --bare ../backup").succeeds();
+    let backup = lab.repo("backup");
+    lab.git("push -q --all ../backup").succeeds();
+    lab.git("push -q --tags ../backup").succeeds();
+    assert_eq!(backup.refs("refs/agentvm"), "");
+}
+
+#[test]
+fn fetch_brings_nothing_that_was_not_committed() {
+    // open-mercato/cezar#62
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.write(".env", "IGNORED-SECRET\n");
+    workspace.write(".env.local", "UNTRACKED-SECRET\n");
+    workspace.sh("echo .env >.git/info/exclude").succeeds();
+    workspace.commit("agent.txt", "agent\n");
+    lab.git("fetch agentvm::feature").succeeds();
+    for secret in [".env", ".env.local"] {
+        let blob = workspace.git(["hash-object", secret]).succeeds().text();
+        lab.git(["cat-file", "-e", &blob]).fails(1);
+    }
+}

@@ -305,3 +305,23 @@ fn colour_is_left_out_where_nobody_wants_it() {
     assert!(!colours("git agent-vm --color never status"));
     assert!(colours("git agent-vm --color always fetch not-there || true"));
 }
+
+#[test]
+fn changed_file_of_gigabytes_holds_nothing_up() {
+    // git-for-windows/git#3833
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.commit("big.bin", "small\n");
+    lab.git("fetch -q agentvm::feature").succeeds();
+    // It takes no room on the disk.
+    workspace.sh("truncate -s 3G big.bin").succeeds();
+    let shown = lab.agent_vm("status --json").succeeds().took_under_seconds(20).json();
+    let row = &shown["workspaces"][0];
+    assert_eq!((&row["changed"], &row["error"]), (&1.into(), &serde_json::Value::Null));
+    lab.git("fetch agentvm::feature").succeeds().took_under_seconds(20).stderr_has("1 file");
+    lab.git("push agentvm::feature FETCH_HEAD:refs/heads/feature").succeeds();
+    lab.git("push --force agentvm::feature feature")
+        .fails(1)
+        .took_under_seconds(20)
+        .stderr_has("big.bin");
+}
