@@ -11,6 +11,10 @@ use crate::git::Repo;
 use crate::sanitize;
 use crate::ui;
 
+mod problems;
+
+pub use problems::Problem;
+
 /// Keys of later versions: known, so not an error, but whoever sets one is told that it has no
 /// effect here. A restriction that is silently not there would be worse than none.
 const RESERVED: &[&str] = &["template", "limahome", "credentials", "proxy", "egress"];

@@ -11,9 +11,9 @@ use crate::branch::BranchName;
 use crate::error::Error;
 use crate::process::{Cmd, Output, ProcessError};
 
-mod version;
+pub mod version;
 
-pub use version::check as check_version;
+pub(crate) use version::check as check_version;
 
 /// A git command that only reads or writes a little and still runs after this time hangs.
 const SHORT: Duration = Duration::from_secs(120);

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod common;
 pub mod config;
+pub mod doctor;
 pub mod embedded;
 pub mod environment;
 pub mod error;

@@ -19,10 +19,15 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// `~/.local/state/git-agent-vm`, made if missing.
 pub fn root() -> anyhow::Result<PathBuf> {
+    private_dir(&place()?)
+}
+
+/// `~/.local/state/git-agent-vm`, whether it is there or not.
+pub fn place() -> anyhow::Result<PathBuf> {
     let home = std::env::home_dir()
         .filter(|home| home.is_absolute())
         .ok_or_else(|| Error::failed("cannot find the home directory: HOME is not set"))?;
-    private_dir(&home.join(".local/state/git-agent-vm"))
+    Ok(home.join(".local/state/git-agent-vm"))
 }
 
 /// Makes a directory (and its parents) that only its owner can enter.

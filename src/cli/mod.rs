@@ -13,6 +13,7 @@ mod common;
 mod completions;
 mod connect;
 mod destroy;
+mod doctor;
 #[cfg(test)]
 mod documented;
 mod fetch;
@@ -56,6 +57,7 @@ enum Verb {
     Fetch(fetch::Args),
     Clean(clean::Args),
     CleanAll(clean_all::Args),
+    Doctor(doctor::Args),
     SshConfig(ssh_config::Args),
     Completions(completions::Args),
 }
@@ -83,6 +85,7 @@ pub fn main() -> ExitCode {
         Verb::Fetch(args) => fetch::run(args),
         Verb::Clean(args) => clean::run(args),
         Verb::CleanAll(args) => clean_all::run(args),
+        Verb::Doctor(args) => doctor::run(args),
         Verb::SshConfig(args) => ssh_config::run(args),
         Verb::Completions(args) => completions::run(args),
     };

@@ -7,10 +7,10 @@ use crate::process::Cmd;
 
 /// The oldest git that all of this was tried with, that of Debian 12. Older ones lack options of
 /// `send-pack` and `fetch-pack` that the helper gives, and fixes for what a hostile repository does.
-const OLDEST: (u32, u32) = (2, 39);
+pub const OLDEST: (u32, u32) = (2, 39);
 
 /// Fails with exit code 5 where git is missing or too old.
-pub fn check() -> anyhow::Result<()> {
+pub(crate) fn check() -> anyhow::Result<()> {
     let asked = Cmd::new("git").arg("--version").time_limit(SHORT).output();
     let output = asked.map_err(program_error)?;
     match parse(&String::from_utf8_lossy(&output.stdout)) {
@@ -25,8 +25,15 @@ pub fn check() -> anyhow::Result<()> {
     }
 }
 
+/// What the host's git says of itself, as in `git version 2.39.5 (Apple Git-154)`.
+pub fn ask() -> Result<String, crate::process::ProcessError> {
+    let output = Cmd::new("git").arg("--version").time_limit(SHORT).output()?;
+    Ok(crate::sanitize::line(output.stdout.trim_ascii()).into_owned())
+}
+
 /// Major and minor number in `git version 2.39.5 (Apple Git-154)`.
-fn parse(text: &str) -> Option<(u32, u32)> {
+#[must_use]
+pub fn parse(text: &str) -> Option<(u32, u32)> {
     let mut parts = text.strip_prefix("git version ")?.split(['.', ' ', '-', '\n']);
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }

@@ -161,6 +161,11 @@ impl Guest {
         }
     }
 
+    /// The same on a connection of its own, which leaves nothing behind.
+    pub fn open_apart(&self, call: &Call) -> Result<Session, OpenError> {
+        self.try_open(call, Master::Never, time_limit(PATIENCE))
+    }
+
     /// Runs a verb that only answers, and gives its fields. `input` goes to its standard input.
     pub fn ask(&self, call: &Call, input: &[u8]) -> anyhow::Result<Vec<Field>> {
         let mut session = self.open(call).map_err(|error| self.explain(error))?;
@@ -268,6 +273,7 @@ fn lost_pipe() -> anyhow::Error {
 /// A limit of time, or what `GIT_AGENT_VM_TIME_LIMIT` (seconds) allows at most.
 #[must_use]
 pub fn time_limit(normal: Duration) -> Duration {
+    let normal = crate::process::within_limits(Some(normal)).unwrap_or(normal);
     std::env::var("GIT_AGENT_VM_TIME_LIMIT")
         .ok()
         .and_then(|value| value.parse().ok())

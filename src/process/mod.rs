@@ -15,10 +15,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 mod exit;
+mod limits;
 mod running;
 mod trace;
 
 pub use exit::Exit;
+pub use limits::{hurry, within_limits};
 use running::DataLimit;
 pub use running::Running;
 
@@ -216,6 +218,7 @@ impl Cmd {
 
     /// Runs it to its end and gives what it printed. An exit code other than 0 is no error here.
     pub fn output(mut self) -> Result<Output, ProcessError> {
+        self.time_limit = within_limits(self.time_limit);
         let name = self.name();
         let started = Instant::now();
         self.command.stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() });

@@ -81,6 +81,13 @@ impl Running {
         }
     }
 
+    /// Tells it to end, and does not wait until it does: one that hangs in the kernel cannot.
+    pub fn abandon(mut self) {
+        // It may have ended on its own in between, which is as good.
+        self.child.kill().ok();
+        self.let_go = true;
+    }
+
     /// Lets it run on after this value is gone.
     pub fn let_go(mut self) {
         self.let_go = true;

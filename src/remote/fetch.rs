@@ -126,6 +126,12 @@ fn forget_promisor(repo: &Repo, branch: &str) {
     }
 }
 
+/// Whether a fetch says itself how severe a fault of an object is, whatever the user's settings say.
+#[must_use]
+pub fn pins(fault: &str) -> bool {
+    BENIGN.iter().chain(HARMFUL).any(|pinned| pinned.eq_ignore_ascii_case(fault))
+}
+
 fn command(repo: &Repo, options: &Options) -> Cmd {
     let mut git = repo.git();
     for setting in [

@@ -20,6 +20,14 @@ pub struct SshHost {
 impl SshHost {
     /// The host that the configuration names.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let host = Self::look(config)?;
+        state::root()?;
+        state::private_dir(&host.endpoint.dir)?;
+        Ok(host)
+    }
+
+    /// The same, without making the directory that ssh runs in.
+    pub(crate) fn look(config: &Config) -> anyhow::Result<Self> {
         let host = config.ssh_host.clone().ok_or_else(|| {
             Error::usage("agentvm.provider is 'ssh', but agentvm.sshHost is not set")
                 .hint("git config --global agentvm.sshHost USER@HOST")
@@ -38,7 +46,7 @@ impl SshHost {
         identity.push(0);
         identity.extend(file.iter().flat_map(|file| file.as_os_str().as_bytes()));
         let name = crate::hash::short(identity, 8);
-        let dir = state::private_dir(&state::root()?.join("ssh").join(name))?;
+        let dir = state::place()?.join("ssh").join(name);
         let endpoint = Endpoint {
             dir,
             destination: host,
@@ -48,6 +56,11 @@ impl SshHost {
             config: file,
         };
         Ok(Self { endpoint })
+    }
+
+    /// The way there; its directory may be missing after [`SshHost::look`].
+    pub(crate) fn way(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     fn refuse(&self, what: &str) -> anyhow::Error {

@@ -32,7 +32,8 @@ pub(crate) fn environment(choice: Accel) -> anyhow::Result<Option<(String, Strin
     Ok(Some(emulation(&qemu)))
 }
 
-fn qemu() -> String {
+/// The program that runs the VM on this machine.
+pub(crate) fn qemu() -> String {
     format!("qemu-system-{}", std::env::consts::ARCH)
 }
 
@@ -56,18 +57,47 @@ fn emulation(qemu: &str) -> (String, String) {
     (name, format!("{qemu} -machine {machine},accel=tcg -cpu max"))
 }
 
-/// Why KVM can't be used.
-fn probe(qemu: &str) -> Result<(), String> {
-    let device = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
-    if let Err(error) = device {
-        return Err(match error.kind() {
-            std::io::ErrorKind::NotFound => "this machine has no KVM (/dev/kvm is missing)".into(),
-            std::io::ErrorKind::PermissionDenied => {
-                "KVM is closed to you (/dev/kvm; the group 'kvm' usually opens it)".into()
+/// What stands in the way of KVM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoKvm {
+    /// There is no `/dev/kvm`.
+    Missing,
+    /// `/dev/kvm` may not be opened.
+    Closed,
+    /// It can be opened, and does not work; the text says how that showed.
+    Broken(String),
+}
+
+impl std::fmt::Display for NoKvm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NoKvm::Missing => f.write_str("this machine has no KVM (/dev/kvm is missing)"),
+            NoKvm::Closed => {
+                f.write_str("KVM is closed to you (/dev/kvm; the group 'kvm' usually opens it)")
             }
-            _ => format!("KVM does not work here (/dev/kvm: {error})"),
-        });
+            NoKvm::Broken(how) => write!(f, "KVM does not work here ({how})"),
+        }
     }
+}
+
+/// Whether KVM works, tried out for a second. Remembers nothing.
+pub(crate) fn try_kvm() -> Result<(), NoKvm> {
+    open_device()?;
+    run_for_a_second(&qemu()).map_err(NoKvm::Broken)
+}
+
+fn open_device() -> Result<(), NoKvm> {
+    let device = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
+    device.map(|_| ()).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => NoKvm::Missing,
+        std::io::ErrorKind::PermissionDenied => NoKvm::Closed,
+        _ => NoKvm::Broken(format!("/dev/kvm: {error}")),
+    })
+}
+
+/// Why KVM can't be used.
+fn probe(qemu: &str) -> Result<(), NoKvm> {
+    open_device()?;
     // A working KVM goes on working until the next boot of this machine.
     let remembered = state::root().ok().map(|root| root.join("kvm-works"));
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -77,7 +107,7 @@ fn probe(qemu: &str) -> Result<(), String> {
     {
         return Ok(());
     }
-    run_for_a_second(qemu).map_err(|why| format!("KVM does not work here ({why})"))?;
+    run_for_a_second(qemu).map_err(NoKvm::Broken)?;
     if let Some(path) = &remembered {
         // Only a saving of time.
         state::write_private(path, boot.as_bytes()).ok();

@@ -137,8 +137,8 @@ impl Limactl {
         Ok(())
     }
 
-    /// Fails with exit code 5 where Lima is missing or too old.
-    pub(crate) fn check_version(&self) -> anyhow::Result<()> {
+    /// What Lima says of its version. Fails with exit code 5 where it is missing or too old.
+    pub(crate) fn check_version(&self) -> anyhow::Result<String> {
         let output = self.run(&["--version"], SHORT)?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.exit.success() {
@@ -158,7 +158,7 @@ impl Limactl {
             .hint(INSTALL)
             .into()),
             // A build without a version number is somebody's own, and as new as that.
-            _ => Ok(()),
+            _ => Ok(crate::sanitize::line(text.trim().as_bytes()).into_owned()),
         }
     }
 
@@ -194,7 +194,8 @@ fn parse_list(name: &str, output: &Output) -> Listed {
     Listed::Unclear(format!("limactl list failed: {said}"))
 }
 
-const INSTALL: &str = "install Lima 2 (https://lima-vm.io/docs/installation/), or run scripts/quickstart of git-agent-vm";
+/// How to get Lima, in words.
+pub(crate) const INSTALL: &str = "install Lima 2 (https://lima-vm.io/docs/installation/), or run scripts/quickstart of git-agent-vm";
 
 fn explain(error: ProcessError) -> anyhow::Error {
     match error {

@@ -21,12 +21,16 @@ mod boot;
 mod check;
 mod create;
 mod limactl;
+mod look;
 mod processes;
 mod record;
 mod resize;
 mod template;
 
+pub(crate) use accel::{NoKvm, qemu, try_kvm};
+pub(crate) use limactl::INSTALL;
 use limactl::{Instance, Limactl, Listed};
+pub(crate) use look::{Look, home, limactl_version};
 use record::{Files, HOST_KEY_ALIAS, KNOWN_HOSTS, Record, USER_KEY};
 
 /// The user in the guest, see `templates/agent-vm.yaml`.

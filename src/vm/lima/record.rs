@@ -86,8 +86,9 @@ pub(crate) struct Files {
 }
 
 impl Files {
+    /// Of the VM of that name; makes nothing.
     pub(crate) fn new(vm: &VmName) -> anyhow::Result<Self> {
-        Ok(Self { dir: state::root()?.join("vm").join(vm.as_str()) })
+        Ok(Self { dir: state::place()?.join("vm").join(vm.as_str()) })
     }
 
     pub(crate) fn dir(&self) -> &Path {
