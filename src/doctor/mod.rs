@@ -72,6 +72,7 @@ pub struct Check {
 
 impl Check {
     fn new(id: &'static str, severity: Severity, subject: impl AsRef<str>) -> Self {
+        debug_assert!(IDS.contains(&id), "{id} is no id that is documented");
         let subject = sanitize::text(subject.as_ref()).into_owned();
         Self { id, severity, subject, detail: None, fix: None, program: false }
     }
@@ -136,6 +137,49 @@ impl Situation {
         self.repo.is_some() && (self.config.id.is_some() || !self.config.enrolled.is_empty())
     }
 }
+
+/// The id of every check.
+pub const IDS: &[&str] = &[
+    "bare-repository",
+    "clock",
+    "command",
+    "config",
+    "disk-space",
+    "fsck",
+    "fuse",
+    "git",
+    "git-config",
+    "git-fixes",
+    "git-lock",
+    "gui-path",
+    "helper",
+    "hooks-path",
+    "kvm",
+    "lima-home",
+    "lima-overrides",
+    "limactl",
+    "lock",
+    "master-connection",
+    "mirror-remote",
+    "mmdebstrap",
+    "mount",
+    "orphaned-vm",
+    "protocol",
+    "proxy",
+    "qemu",
+    "reachable",
+    "repository",
+    "repository-record",
+    "safe-directory",
+    "ssh",
+    "ssh-command",
+    "ssh-keygen",
+    "sshfs",
+    "state-permissions",
+    "unfinished",
+    "vm",
+    "wsl",
+];
 
 type Topic = fn(&Situation) -> Vec<Check>;
 
@@ -216,7 +260,7 @@ mod tests {
 
     #[test]
     fn what_is_found_is_clean_text() {
-        let check = Check::error("x", "a\x1b[2J").why("b\nc").fix("rm \u{202e}");
+        let check = Check::error("vm", "a\x1b[2J").why("b\nc").fix("rm \u{202e}");
         assert_eq!(check.subject, "a\\x1b[2J");
         assert_eq!(check.detail.unwrap(), "b\\nc");
         assert_eq!(check.fix.unwrap(), "rm \\u{202e}");

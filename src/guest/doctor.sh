@@ -5,7 +5,7 @@
 #                         old as that or older.   age=SECONDS  lock=PATH (below ~/workspace)
 set -u
 shift
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH
+PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
 export PATH LC_ALL
 
@@ -21,7 +21,8 @@ left=50
 cd "$HOME/workspace" 2>/dev/null && for workspace in *; do
     for name in "$@"; do
         lock=$workspace/.git/${name#p}
-        [ -f "$lock" ] && [ "$left" -gt 0 ] || continue
+        [ -f "$lock" ] || continue
+        [ "$left" -gt 0 ] || break
         age=$((now - $(stat -c %Y -- "$lock" 2>/dev/null || echo "$now")))
         [ "$age" -ge "$oldest" ] || continue
         left=$((left - 1))

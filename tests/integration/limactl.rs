@@ -9,12 +9,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use crate::support::Lab;
 
 /// What limactl 2 says of a VM that it does not have.
-const NO_INSTANCE: &str =
+pub(crate) const NO_INSTANCE: &str =
     "echo 'time=\"x\" level=warning msg=\"No instance matching agent-vm found.\"' >&2
 echo 'time=\"x\" level=fatal msg=\"unmatched instances\"' >&2; exit 1";
 
 /// A host whose limactl does this on `list`, and that on `create`.
-fn lab(list: &str, create: &str) -> Lab {
+pub(crate) fn lab(list: &str, create: &str) -> Lab {
     let lab = Lab::host_only("home");
     lab.make_app().enrol("feature");
     let calls = lab.path().join("limactl-calls");
@@ -27,14 +27,14 @@ fn lab(list: &str, create: &str) -> Lab {
     lab
 }
 
-fn put_limactl(lab: &Lab, script: &str) {
+pub(crate) fn put_limactl(lab: &Lab, script: &str) {
     let path = lab.path().join("bin/limactl");
     fs_err::write(&path, script).unwrap();
     fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// The record of a VM that was made on 2026-01-01.
-fn remember_vm(lab: &Lab) {
+pub(crate) fn remember_vm(lab: &Lab) {
     let dir = lab.home().join(".local/state/git-agent-vm/vm/agent-vm");
     fs_err::create_dir_all(&dir).unwrap();
     let record = serde_json::json!({"version": 1, "made": 1_767_225_600, "finished": true,
@@ -45,20 +45,20 @@ fn remember_vm(lab: &Lab) {
 }
 
 /// What limactl says of a VM with 2 processors, 4 GiB of memory and a disk of 20 GiB.
-fn instance(status: &str) -> String {
+pub(crate) fn instance(status: &str) -> String {
     r#"echo '{"name":"agent-vm","status":"STATUS","dir":"'"$HOME"'/.lima/agent-vm","cpus":2,"memory":4294967296,"disk":21474836480,"config":{"plain":true,"user":{"name":"agent"},"param":{"hostKey":"eA=="}}}'"#
         .replace("STATUS", status)
 }
 
 /// The files of a VM whose host agent is alive, with its ssh on this port of the loopback.
-fn run_vm(lab: &Lab, port: u16) {
+pub(crate) fn run_vm(lab: &Lab, port: u16) {
     let dir = lab.home().join(".lima/agent-vm");
     fs_err::create_dir_all(&dir).unwrap();
     fs_err::write(dir.join("ha.pid"), std::process::id().to_string()).unwrap();
     fs_err::write(dir.join("ssh.config"), format!("Host lima-agent-vm\n  Port {port}\n")).unwrap();
 }
 
-fn calls(lab: &Lab) -> String {
+pub(crate) fn calls(lab: &Lab) -> String {
     std::fs::read_to_string(lab.path().join("limactl-calls")).unwrap_or_default()
 }
 

@@ -10,6 +10,7 @@ mod clean;
 mod completions;
 mod connect;
 mod docs;
+mod doctor;
 mod enrolment;
 mod environment;
 mod fetch;

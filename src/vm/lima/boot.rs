@@ -134,6 +134,7 @@ impl Lima {
         Error::failed(format!("the {} did not start: {}", self.describe(), log_messages(&log)))
             .hint(format!("its host agent said: {agent}"))
             .hint(format!("logs: {}, {}/*.log", log.display(), dir.display()))
+            .hint("git agent-vm doctor looks for what is missing on this machine")
             .into()
     }
 
