@@ -23,10 +23,13 @@ pub(super) fn kvm(situation: &Situation) -> Vec<Check> {
         return Vec::new();
     }
     let outcome = if situation.config.accel == Accel::Tcg { Ok(()) } else { lima::try_kvm() };
-    vec![judge_kvm(&situation.system, situation.config.accel, &outcome)]
+    let group = std::fs::metadata("/dev/kvm")
+        .is_ok_and(|meta| meta.gid() != 0 && meta.mode() & 0o060 == 0o060);
+    vec![judge_kvm(&situation.system, situation.config.accel, &outcome, group)]
 }
 
-fn judge_kvm(system: &System, accel: Accel, outcome: &Result<(), NoKvm>) -> Check {
+/// `group` tells whether a group opens the device.
+fn judge_kvm(system: &System, accel: Accel, outcome: &Result<(), NoKvm>, group: bool) -> Check {
     const ID: &str = "kvm";
     let why = match outcome {
         Ok(()) if accel == Accel::Tcg => {
@@ -42,6 +45,12 @@ fn judge_kvm(system: &System, accel: Accel, outcome: &Result<(), NoKvm>) -> Chec
             .why("the VM is emulated, which is about ten times slower")
     };
     match (why, system.wsl) {
+        (NoKvm::Closed, _) if !group => check.fix(format!(
+            "{} && {} && {}, then log in again",
+            system.as_root("chgrp kvm /dev/kvm"),
+            system.as_root("chmod 660 /dev/kvm"),
+            system.as_root("usermod -aG kvm \"$USER\""),
+        )),
         (NoKvm::Closed, _) => check.fix(format!(
             "{}, then log in again",
             system.as_root("usermod -aG kvm \"$USER\"")
@@ -178,18 +187,21 @@ mod tests {
     #[test]
     fn each_kind_of_broken_kvm_has_its_own_way_out() {
         let linux = system("");
-        let check = judge_kvm(&linux, Accel::Auto, &Err(NoKvm::Closed));
+        let check = judge_kvm(&linux, Accel::Auto, &Err(NoKvm::Closed), true);
         assert_eq!(check.severity, Severity::Warning);
         assert_eq!(check.fix.unwrap(), "sudo usermod -aG kvm \"$USER\", then log in again");
-        let check = judge_kvm(&linux, Accel::Kvm, &Err(NoKvm::Missing));
+        let check = judge_kvm(&linux, Accel::Auto, &Err(NoKvm::Closed), false);
+        assert!(check.fix.unwrap().starts_with("sudo chgrp kvm /dev/kvm && "));
+        let check = judge_kvm(&linux, Accel::Kvm, &Err(NoKvm::Missing), true);
         assert_eq!(check.severity, Severity::Error);
         assert!(check.fix.unwrap().contains("modprobe"));
-        let check = judge_kvm(&system("5.15-microsoft-WSL2"), Accel::Auto, &Err(NoKvm::Missing));
+        let check =
+            judge_kvm(&system("5.15-microsoft-WSL2"), Accel::Auto, &Err(NoKvm::Missing), true);
         assert!(check.fix.unwrap().contains("nestedVirtualization=true"));
-        let check = judge_kvm(&linux, Accel::Auto, &Err(NoKvm::Broken("no MSR".into())));
+        let check = judge_kvm(&linux, Accel::Auto, &Err(NoKvm::Broken("no MSR".into())), true);
         assert!(check.subject.contains("no MSR"));
-        assert_eq!(judge_kvm(&linux, Accel::Auto, &Ok(())).severity, Severity::Ok);
-        assert!(judge_kvm(&linux, Accel::Tcg, &Ok(())).subject.contains("emulated"));
+        assert_eq!(judge_kvm(&linux, Accel::Auto, &Ok(()), true).severity, Severity::Ok);
+        assert!(judge_kvm(&linux, Accel::Tcg, &Ok(()), true).subject.contains("emulated"));
     }
 
     #[test]

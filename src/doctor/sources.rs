@@ -79,10 +79,7 @@ pub(super) fn gather() -> (Situation, Vec<Check>) {
     }
     match Repo::discover() {
         Ok(repo) => situation.repo = repo,
-        Err(error) => checks.push(
-            Check::error("repository", format!("git does not open this repository: {error:#}"))
-                .why("every command fails here, but not elsewhere"),
-        ),
+        Err(error) => checks.push(refused(&format!("{error:#}"))),
     }
     match read_config(situation.repo.as_ref()) {
         Ok(entries) => situation.entries = entries,
@@ -97,6 +94,19 @@ pub(super) fn gather() -> (Situation, Vec<Check>) {
     checks.extend(config_checks(&situation, &config, &problems));
     situation.config = config;
     (situation, checks)
+}
+
+/// A repository that git does not open. Where it is another user's, git says how to trust it.
+fn refused(said: &str) -> Check {
+    let first = said.lines().next().unwrap_or_default();
+    let trust = said.lines().map(str::trim).find(|line| line.starts_with("git config "));
+    let check = Check::error("repository", format!("git does not open this repository: {first}"));
+    match trust {
+        Some(trust) => check
+            .why("it belongs to another user, whose hooks and settings would run as you: trust it only if you trust them")
+            .fix(trust),
+        None => check.why("every command fails here, but not elsewhere"),
+    }
 }
 
 fn read_config(repo: Option<&Repo>) -> Result<Vec<Entry>, String> {
@@ -226,6 +236,16 @@ mod tests {
         let none = ProcessError::NotFound("git".into());
         let none = git_checks(&debian(), Err(&none));
         assert_eq!(none[0].fix.as_deref(), Some("sudo apt-get install git"));
+    }
+
+    #[test]
+    fn anothers_repository_is_told_in_one_line_with_gits_own_advice() {
+        let said = "detected dubious ownership in repository at '/x'\nTo add an exception for this \
+            directory, call:\n\n\tgit config --global --add safe.directory /x";
+        let check = refused(said);
+        assert!(check.subject.ends_with("at '/x'"), "{check:?}");
+        assert_eq!(check.fix.as_deref(), Some("git config --global --add safe.directory /x"));
+        assert_eq!(refused("bad config").fix, None);
     }
 
     #[test]
