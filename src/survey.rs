@@ -280,6 +280,9 @@ fn compare(
     let claimed = inspection.unfetched_count.unwrap_or_default();
     let unfetched = claimed.saturating_sub(kept.try_into().unwrap_or(u64::MAX));
     let Some(ours) = repo.branch_tip(branch)? else { return Ok((unfetched, 0)) };
+    if inspection.tip.as_ref() == Some(&ours) {
+        return Ok((unfetched, 0));
+    }
     let mut theirs = inspection.boundary.clone();
     theirs.extend(inspection.tip.clone());
     theirs.extend(inspection.unfetched.iter().cloned());

@@ -25,7 +25,7 @@ operation() {
 # Paths whose changes git was told not to look for (assume-unchanged, skip-worktree), changed
 # nevertheless. NUL at each end.
 hidden_changes() {
-  g ls-files -v -z | tr '\0\n' '\n\0' | grep -q '^[a-zS]' || return 0
+  g ls-files -v | grep -q '^[a-zS]' || return 0
   # Not in the workspace, where another session would clear it away.
   copy=$(mktemp) && cp -p "$1/index" "$copy" || return 1
   # Given both options, git obeys the first alone.
