@@ -74,7 +74,14 @@ pub fn run(helper: &Helper, mut session: Session, specs: &[&str]) -> anyhow::Res
             *answer = unsure.clone();
         }
     }
-    let unanswered = Answer::Error("the workspace gave no report for it".into());
+    // git send-pack breaks an atomic push off at the first ref that it refuses, without a word about
+    // the others.
+    let broken_off =
+        helper.options.atomic && report.values().any(|answer| matches!(answer, Answer::Error(_)));
+    let unanswered = Answer::Error(
+        if broken_off { "atomic push failed" } else { "the workspace gave no report for it" }
+            .into(),
+    );
     let mut answer = String::new();
     for (spec, old) in specs.iter().zip(&old_tips) {
         let name = destination(spec);
