@@ -148,7 +148,7 @@ fn command(repo: &Repo, options: &Options) -> Cmd {
     match options.verbosity {
         Verbosity::Quiet => git = git.arg("--quiet"),
         Verbosity::Normal => {}
-        Verbosity::Verbose => git = git.arg("--verbose"),
+        Verbosity::Verbose | Verbosity::Debug => git = git.arg("--verbose"),
     }
     if options.progress {
         git = git.arg("--progress");

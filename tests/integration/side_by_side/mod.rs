@@ -7,20 +7,13 @@
 
 use crate::support::{Lab, Ran, Repo, Run, Words, Workspace};
 
-mod archive;
-mod clone;
 mod fetch;
-mod formats;
 mod leases;
 mod ls_remote;
 mod pull;
 mod push;
-mod push_default;
 mod refused;
-mod settings;
-mod shallow;
 mod tags;
-mod transport;
 
 /// The hosts and their far sides, all in one lab.
 pub(crate) struct Sides {
@@ -68,10 +61,9 @@ impl Sides {
     }
 
     fn make_far(&self) {
-        let script = "mkdir -p workspace && cd workspace && git init -q plain && cd plain &&
-            git symbolic-ref HEAD refs/heads/feature &&
-            git config receive.denyCurrentBranch updateInstead &&
-            git config receive.advertisePushOptions true && git config receive.shallowUpdate true";
+        let script = "mkdir -p workspace && cd workspace && git init -q -b feature plain &&
+            printf '[receive]\n\tdenyCurrentBranch = updateInstead\n\tadvertisePushOptions = true
+            \tshallowUpdate = true\n' >>plain/.git/config";
         self.lab.guest_sh(script).succeeds();
     }
 
@@ -92,7 +84,7 @@ impl Sides {
         action(&self.plain());
     }
 
-    /// A shell script in every host repository; `$URL` is its remote's.
+    /// A shell script in every host repository; `URL` is its remote's.
     pub(crate) fn sh(&self, script: &str) {
         self.each(|side| drop(side.sh(script).succeeds()));
     }
@@ -156,7 +148,9 @@ impl<'a> Side<'a> {
 
     /// The ssh command that reaches the guest without our help.
     pub(crate) fn ssh(&self) -> String {
-        format!("ssh -F '{}'", self.lab.path().join("ssh/config").display())
+        let dir = self.lab.path().join("ssh");
+        let master = "-o ControlMaster=auto -o ControlPersist=20 -o ControlPath";
+        format!("ssh -F '{0}/config' {master}='{0}/%C'", dir.display())
     }
 
     pub(crate) fn git(&self, words: impl Words) -> Run {
@@ -182,25 +176,19 @@ impl<'a> Side<'a> {
 
     /// Everything of the host's repository that a command may change.
     fn host_state(&self) -> String {
-        let script = "cat \"$(git rev-parse --git-path HEAD)\" | grep -v invalid
+        let script = "git status --porcelain=v2 --branch -uall --ignored
             git for-each-ref | grep -v refs/agentvm/
-            git config --get-regexp '^branch\\.'
-            for name in FETCH_HEAD shallow; do
-                file=$(git rev-parse --git-path $name); [ ! -e \"$file\" ] || sort \"$file\"
-            done
-            git status --porcelain -uall --ignored; git ls-files -s";
+            cat .git/shallow 2>/dev/null; sort .git/FETCH_HEAD 2>/dev/null
+            sed -n '/^\\[/h; G; /\\n\\[branch /P' .git/config";
         self.normal(&self.sh(script).run().text())
     }
 
     /// Everything of the far repository that a push may change. What we add lies elsewhere.
     fn far_state(&self) -> String {
-        if !self.far().exists() {
-            return "none".into();
-        }
-        let script = "git symbolic-ref -q HEAD || git rev-parse HEAD
-            git for-each-ref refs/heads refs/tags; cat .git/shallow 2>/dev/null
-            git status --porcelain -uall; git ls-files -s";
-        self.far().sh(script).run().text()
+        let script = "cd \"workspace/$1\" 2>/dev/null || { echo none; exit; }
+            git status --porcelain=v2 --branch -uall; git for-each-ref refs/heads refs/tags
+            cat .git/shallow 2>/dev/null";
+        self.lab.guest_command("sh", ["-c", script, "sh", &self.far().name]).run().text()
     }
 
     /// Output in which only what differs by nature was replaced.

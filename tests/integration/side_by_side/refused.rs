@@ -31,9 +31,9 @@ fn mirror_deletes_neither_the_branch_nor_unfetched_commits() {
         "git branch extra main 2>/dev/null || git branch extra
         git checkout -q -b side && git commit -q --allow-empty -m side && git checkout -q feature",
     );
-    sides.sh("git checkout -q main && git branch -m feature renamed && git config --unset-all remote.vm.fetch");
+    sides.sh("git checkout -q main && git branch -m feature renamed");
     sides
-        .git("push --mirror URL")
+        .git("push --mirror vm")
         .ours_code(1)
         .ours_says("feature (it is the workspace's own branch; git agent-vm clean feature removes the workspace)")
         .ours_says("side (it has commits that are not here; fetch first)");
@@ -64,8 +64,17 @@ fn prune_deletes_neither_the_branch_nor_unfetched_commits() {
 fn signed_push() {
     let sides = Sides::pushed();
     sides.sh("git checkout -q feature && git commit -q --allow-empty -m x");
-    sides.git("push --signed vm feature").same().code(128);
-    sides.git("push --signed=if-asked vm feature").same().code(0);
+    let words = "push --signed vm feature";
+    // No repository here signs: neither has a nonce's seed.
+    sides
+        .git(words)
+        .code(128)
+        .same_repositories()
+        .ours_says("fatal: helper agentvm does not support --signed");
+    // Over ssh, git warns that it was not asked.
+    sides.git("push --signed=if-asked vm feature").code(0).same_repositories().same_stdout();
+    sides.sh("git commit -q --allow-empty -m y");
+    sides.git("-c push.gpgSign=if-asked push vm feature").code(0).same_repositories();
 }
 
 #[test]
@@ -75,6 +84,6 @@ fn filter_on_a_fetch() {
     sides
         .git("fetch --filter=blob:none URL feature")
         .ours_code(128)
-        .ours_says("fatal: a fetch from a workspace cannot be filtered")
+        .ours_says("error: a fetch from a workspace cannot be filtered")
         .ours_says("hint: leave --filter away: what the agent made exists nowhere else");
 }
