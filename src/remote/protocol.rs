@@ -50,7 +50,11 @@ pub fn run(
     while let Some(line) = read_line(input)? {
         let words: Vec<&str> = line.splitn(3, ' ').collect();
         let answer = match words.as_slice() {
-            ["capabilities"] => "option\nfetch\npush\nobject-format\n\n".to_owned(),
+            ["capabilities"] => "option\nfetch\npush\nconnect\nobject-format\n\n".to_owned(),
+            // Said to be served only so that git asks, and hears why not. All else is done by
+            // `fetch` and `push`.
+            ["connect", "git-upload-archive"] => return Err(helper.no_archive()),
+            ["connect", ..] => "fallback\n".to_owned(),
             ["option", name, value] => helper.option(name, value),
             ["option", name] => helper.option(name, ""),
             ["list"] => helper.list(Purpose::Fetch)?,
@@ -117,6 +121,7 @@ impl Helper {
                 Purpose::Push => self.open_for_push()?,
             };
             self.check_format(&session)?;
+            self.check_shallow(&session)?;
             self.session = Some(self.checked(session)?);
         }
         let Some(session) = &self.session else { anyhow::bail!("there is no session") };
@@ -131,12 +136,8 @@ impl Helper {
         if self.options.object_format {
             answer.push_str(&format!(":object-format {}\n", refs.object_format));
         }
-        for listed in &refs.refs {
-            if purpose == Purpose::Push || listed.name.starts_with("refs/heads/") {
-                answer.push_str(&format!("{} {}\n", listed.id, listed.name));
-            }
-        }
         if purpose == Purpose::Fetch {
+            // First, as every remote lists it.
             let full = session.branch.full_ref();
             if refs.tip(&full).is_some() {
                 answer.push_str(&format!("@{full} HEAD\n"));
@@ -144,6 +145,11 @@ impl Helper {
                 ui::warning(&missing_branch(&session.workspace, &session.branch, refs));
             }
             self.keep_what_is_here(session)?;
+        }
+        for listed in &refs.refs {
+            if purpose == Purpose::Push || listed.name.starts_with("refs/heads/") {
+                answer.push_str(&format!("{} {}\n", listed.id, listed.name));
+            }
         }
         answer.push('\n');
         Ok(answer)
@@ -157,6 +163,21 @@ impl Helper {
             }
             _ => Ok(()),
         }
+    }
+
+    fn no_archive(&self) -> anyhow::Error {
+        let (url, to_type) = match &self.address {
+            Address::Branch(branch) => {
+                (format!("agentvm::{branch}"), format!("agentvm::{}", branch.in_shell()))
+            }
+            Address::Workspace(vm, workspace) => {
+                let url = format!("agentvm://{vm}/{workspace}");
+                (url.clone(), url)
+            }
+        };
+        Error::failed(format!("{url}: a workspace makes no archives"))
+            .hint(format!("make it here: git fetch {to_type} && git archive FETCH_HEAD"))
+            .into()
     }
 
     /// A clone's repository is empty and takes the format that it finds.
@@ -173,6 +194,19 @@ impl Helper {
             }
             _ => Ok(()),
         }
+    }
+
+    fn check_shallow(&self, session: &Session) -> anyhow::Result<()> {
+        if self.options.reject_shallow && session.advertisement.shallow {
+            let message = format!(
+                "workspace '{}' is shallow: the repository that it was pushed from is",
+                session.workspace
+            );
+            return Err(Error::failed(message)
+                .hint("git clone --no-reject-shallow takes it as it is")
+                .into());
+        }
+        Ok(())
     }
 
     fn open_for_fetch(&self) -> anyhow::Result<Session> {

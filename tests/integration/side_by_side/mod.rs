@@ -7,12 +7,15 @@
 
 use crate::support::{Lab, Ran, Repo, Run, Words, Workspace};
 
+mod archive;
+mod clone;
 mod fetch;
 mod leases;
 mod ls_remote;
 mod pull;
 mod push;
 mod refused;
+mod shallow;
 mod tags;
 
 /// The hosts and their far sides, all in one lab.
