@@ -10,13 +10,17 @@ use crate::support::{Lab, Ran, Repo, Run, Words, Workspace};
 mod archive;
 mod clone;
 mod fetch;
+mod formats;
 mod leases;
 mod ls_remote;
 mod pull;
 mod push;
+mod push_default;
 mod refused;
+mod settings;
 mod shallow;
 mod tags;
+mod transport;
 
 /// The hosts and their far sides, all in one lab.
 pub(crate) struct Sides {

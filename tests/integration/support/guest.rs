@@ -192,7 +192,7 @@ impl Guest {
             format!("PidFile \"{}\"", self.pid_file().display()),
             format!("AuthorizedKeysFile \"{}\"", self.ssh.join("id.pub").display()),
             format!("SetEnv {}", set.join(" ")),
-            "AcceptEnv LANG LC_*".to_owned(),
+            "AcceptEnv LANG LC_* GIT_PROTOCOL".to_owned(),
             "Subsystem sftp internal-sftp".to_owned(),
             "StrictModes no".to_owned(),
             "UsePAM no".to_owned(),
