@@ -235,9 +235,14 @@ impl Repo {
     /// Makes `git push agentvm::B` push B from wherever it is typed, and keeps `git fetch --all`
     /// away from the VM. Never adds a fetch refspec: it would break `git pull agentvm::B`.
     pub fn enrol(&self, branch: &BranchName) -> anyhow::Result<()> {
+        self.enrol_as(&format!("agentvm::{branch}"), branch)
+    }
+
+    /// The same for another name of that address (`url.agentvm::.insteadOf`).
+    pub fn enrol_as(&self, remote: &str, branch: &BranchName) -> anyhow::Result<()> {
         let full = branch.full_ref();
-        self.set_config(&format!("remote.agentvm::{branch}.push"), &format!("{full}:{full}"))?;
-        self.set_config(&format!("remote.agentvm::{branch}.skipFetchAll"), "true")
+        self.set_config(&format!("remote.{remote}.push"), &format!("{full}:{full}"))?;
+        self.set_config(&format!("remote.{remote}.skipFetchAll"), "true")
     }
 
     /// The commits that the refs here point to, at most `cap` of them, the newest: what a

@@ -206,7 +206,7 @@ fn afterwards(
     if !arrived || helper.options.dry_run || !matches!(helper.address, Address::Branch(_)) {
         return;
     }
-    if let Err(error) = enrol(helper, branch) {
+    if let Err(error) = enrol(helper, branch, redirect.is_some()) {
         // The work is there; only the next push must name the branch.
         ui::warning(&format!("{error:#}"));
     }
@@ -218,10 +218,17 @@ fn afterwards(
     }
 }
 
-fn enrol(helper: &Helper, branch: &BranchName) -> anyhow::Result<()> {
+fn enrol(helper: &Helper, branch: &BranchName, redirected: bool) -> anyhow::Result<()> {
     let repo = helper.repo()?;
-    if helper.config.enrolment(branch).is_none() && repo.branch_tip(branch)?.is_some() {
+    if repo.branch_tip(branch)?.is_none() {
+        return Ok(());
+    }
+    if helper.config.enrolment(branch).is_none() {
         repo.enrol(branch)?;
+    }
+    // What the user typed is short for our address; git looks for its settings under that name.
+    if redirected && !helper.is_by_url() {
+        repo.enrol_as(&helper.remote, branch)?;
     }
     Ok(())
 }
