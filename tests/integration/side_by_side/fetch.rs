@@ -133,7 +133,7 @@ fn negotiation_tips() {
         .git("fetch --negotiation-tip=feature vm")
         .code(0)
         .same_repositories()
-        .ours_says("gnoring --negotiation-tip");
+        .ours_says("gnoring --negotiation-");
 }
 
 #[test]
