@@ -16,6 +16,8 @@ mod hostile;
 mod limactl;
 mod mend;
 mod objects;
+mod odd_names;
+mod partial;
 mod push;
 mod push_cut_off;
 mod push_refused;
