@@ -136,6 +136,18 @@ impl Repo {
         name.strip_suffix(".git").filter(|rest| !rest.is_empty()).unwrap_or(&name).to_owned()
     }
 
+    /// Where git looks for a hook. A `git -c core.hooksPath` is not seen.
+    #[must_use]
+    pub fn hook(&self, name: &str) -> PathBuf {
+        let local = self.gix.to_thread_local();
+        let set = local.config_snapshot().trusted_path("core.hooksPath").ok().flatten();
+        match set {
+            // A relative one is below the directory in which hooks run.
+            Some(dir) => self.work_dir.as_deref().unwrap_or(&self.git_dir).join(dir).join(name),
+            None => self.common_dir.join("hooks").join(name),
+        }
+    }
+
     /// A git command in this repository, with the user's configuration (`git -c` included).
     #[must_use]
     pub fn git(&self) -> Cmd {

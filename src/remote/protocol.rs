@@ -17,7 +17,7 @@ use crate::remote::advertisement::Advertisement;
 use crate::remote::options::{Options, Verbosity};
 use crate::remote::session::Session;
 use crate::remote::url::Address;
-use crate::remote::{fetch, keep, push};
+use crate::remote::{fetch, keep, lfs, push};
 use crate::ui;
 use crate::vm::Need;
 
@@ -39,6 +39,8 @@ pub struct Helper {
     pub options: Options,
     /// Open after `list`.
     pub session: Option<Session>,
+    /// Whether `list` was for a push.
+    pushing: bool,
 }
 
 /// Obeys git until it has no more to say.
@@ -73,7 +75,11 @@ pub fn run(
         output.write_all(answer.as_bytes()).and_then(|()| output.flush()).context("git is gone")?;
     }
     // `git ls-remote`, a push that a hook refused, a fetch that needs nothing.
-    helper.session.take().map_or(Ok(()), Session::end)
+    let Some(session) = helper.session.take() else { return Ok(()) };
+    if helper.pushing {
+        lfs::after_no_push(&helper, &session)?;
+    }
+    session.end()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +93,8 @@ impl Helper {
     #[must_use]
     pub fn new(remote: &str, address: Address, repo: Option<Repo>, config: Config) -> Self {
         let options = Options::default();
-        Self { remote: remote.to_owned(), address, repo, config, options, session: None }
+        let remote = remote.to_owned();
+        Self { remote, address, repo, config, options, session: None, pushing: false }
     }
 
     /// Whether git was given the URL itself, rather than a remote's name.
@@ -114,6 +121,7 @@ impl Helper {
     }
 
     fn list(&mut self, purpose: Purpose) -> anyhow::Result<String> {
+        self.pushing = purpose == Purpose::Push;
         // git asks again within one command where it needs all refs.
         if self.session.is_none() {
             let session = match purpose {

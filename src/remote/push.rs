@@ -10,6 +10,7 @@ use crate::remote::answers::{self, Answer};
 use crate::remote::companions;
 use crate::remote::enrolment::{self, Redirect};
 use crate::remote::fetch::allow_local_transport;
+use crate::remote::lfs;
 use crate::remote::options::{Options, Verbosity};
 use crate::remote::protocol::Helper;
 use crate::remote::relay::Stopped;
@@ -203,7 +204,13 @@ fn afterwards(
     if let Some(redirect) = redirect {
         ui::hint(&redirect.hint);
     }
-    if !arrived || helper.options.dry_run || !matches!(helper.address, Address::Branch(_)) {
+    if !arrived || helper.options.dry_run {
+        return;
+    }
+    if let Err(error) = tell_of_lfs(helper, branch) {
+        ui::warning(&format!("{error:#}"));
+    }
+    if !matches!(helper.address, Address::Branch(_)) {
         return;
     }
     if let Err(error) = enrol(helper, branch, redirect.is_some()) {
@@ -216,6 +223,11 @@ fn afterwards(
             branch.in_shell()
         ));
     }
+}
+
+fn tell_of_lfs(helper: &Helper, branch: &BranchName) -> anyhow::Result<()> {
+    let repo = helper.repo()?;
+    repo.branch_tip(branch)?.map_or(Ok(()), |tip| lfs::after_push(repo, &tip))
 }
 
 fn enrol(helper: &Helper, branch: &BranchName, redirected: bool) -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ mod enrolment;
 mod fetch;
 mod help;
 mod hostile;
+mod lfs;
 mod limactl;
 mod mend;
 mod objects;

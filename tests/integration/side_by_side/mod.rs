@@ -103,7 +103,8 @@ impl Sides {
 
     /// Runs git on every side. `URL` in its words is the side's own.
     #[must_use = "say .same(), or how the sides differ"]
-    pub(crate) fn git(&self, words: impl Words + Clone) -> Both {
+    pub(crate) fn git(&self, words: impl Words) -> Both {
+        let words = words.words();
         self.run(|side| side.git(words.clone()))
     }
 
