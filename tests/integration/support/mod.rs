@@ -149,16 +149,26 @@ impl Lab {
 
     /// A program on the host, in the home directory.
     pub(crate) fn host(&self, program: &str, args: impl Words) -> Run {
-        let path = std::env::var("PATH").unwrap_or_default();
         Run::new(program, args, &self.home)
             .env("HOME", &self.home)
-            .env("PATH", format!("{}:{path}", self.dir.path().join("bin").display()))
+            .env("PATH", self.host_path())
             .env("LANG", "C.UTF-8")
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_AUTHOR_DATE", DATE)
             .env("GIT_COMMITTER_DATE", DATE)
             .env("GIT_AGENT_VM_TRACE", self.trace_file())
             .env(MARK, self.dir.path())
+    }
+
+    /// Our programs, then the git of `$AGENTVM_TEST_GIT` (a directory of programs) where that is
+    /// set, then the system's.
+    fn host_path(&self) -> std::ffi::OsString {
+        let mut dirs = vec![self.dir.path().join("bin")];
+        dirs.extend(
+            std::env::var_os("AGENTVM_TEST_GIT").filter(|dir| !dir.is_empty()).map(PathBuf::from),
+        );
+        dirs.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+        std::env::join_paths(dirs).expect("no directory has a colon")
     }
 
     /// git in the repository `app`.
