@@ -17,6 +17,7 @@ pub mod hash;
 pub mod identity;
 pub mod image;
 pub mod loss;
+pub mod mount;
 pub mod process;
 pub mod provision;
 pub mod remote;

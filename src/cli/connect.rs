@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use crate::access;
 use crate::branch::BranchName;
 use crate::cli::common::Here;
-use crate::cli::push;
+use crate::cli::{mount, push};
 use crate::config::{Config, UnknownKeys};
 use crate::error::{self, Error};
 use crate::git::{ObjectId, Repo};
@@ -61,10 +61,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn connect(args: &Args) -> anyhow::Result<ExitCode> {
-    let (guest, target) = match &args.branch {
+    let (config, guest, target) = match &args.branch {
         Some(branch) => in_workspace(branch)?,
         None => in_vm()?,
     };
+    mount::automatically(&config, &guest);
     let mut call = target.call("run");
     for word in &args.command {
         call = call.arg(word.as_bytes());
@@ -82,14 +83,14 @@ fn connect(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-fn in_vm() -> anyhow::Result<(Guest, Target)> {
+fn in_vm() -> anyhow::Result<(Config, Guest, Target)> {
     let config = Config::load(Repo::discover()?.as_ref(), UnknownKeys::Refuse)?;
     let (guest, _) = access::ask(&config, Need::Create, &Call::new("hello"), &[])?;
-    Ok((guest, Target::all()))
+    Ok((config, guest, Target::all()))
 }
 
 /// Has the workspace there and as new as it can be.
-fn in_workspace(branch: &BranchName) -> anyhow::Result<(Guest, Target)> {
+fn in_workspace(branch: &BranchName) -> anyhow::Result<(Config, Guest, Target)> {
     let here = Here::load()?;
     let word = branch.in_shell();
     let tip = here.repo.branch_tip(branch)?;
@@ -124,7 +125,7 @@ fn in_workspace(branch: &BranchName) -> anyhow::Result<(Guest, Target)> {
     let target = here.target(branch)?.ok_or_else(|| {
         Error::failed(format!("there is no workspace of '{branch}' after the push"))
     })?;
-    Ok((guest, target))
+    Ok((here.config, guest, target))
 }
 
 /// Pushes if that can help, and goes on either way: whoever connects may be about to put it right.
