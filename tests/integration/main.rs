@@ -15,6 +15,8 @@ mod help;
 mod hostile;
 mod limactl;
 mod mend;
+mod mount;
+mod mount_fails;
 mod objects;
 mod push;
 mod push_cut_off;
