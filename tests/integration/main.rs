@@ -19,6 +19,8 @@ mod hostile;
 mod lfs;
 mod limactl;
 mod mend;
+mod mount;
+mod mount_fails;
 mod objects;
 mod odd_names;
 mod partial;
