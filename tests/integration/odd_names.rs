@@ -34,7 +34,9 @@ fn push_onto_a_change_of_each_is_refused_and_names_it() {
         workspace.sh(&script).succeeds();
         let before = workspace.snapshot();
         let ran = lab.git("push agentvm::feature").fails(1).shows_clean_text();
-        assert!(ran.errors().contains(&shown(name)), "{name}\n{ran}");
+        // git status quotes.
+        let quoted = shown(name).replace('"', "\\\"");
+        assert!(ran.errors().contains(&quoted), "{name}\n{ran}");
         assert_eq!(workspace.snapshot(), before, "{name}");
         let status = lab.agent_vm("status --json").succeeds().json();
         assert_eq!(status["workspaces"][0]["changed"], 1, "{name}");

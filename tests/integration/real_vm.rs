@@ -124,10 +124,12 @@ fn nothing_is_there_and_every_verb_says_so(vm: &Vm) {
 fn start_makes_the_vm_with_its_resources(vm: &Vm) {
     step("start makes the VM");
     vm.git("checkout -q feature").succeeds();
-    let start = vm.agent_vm("start --cpus 2 --memory 2GiB --disk 20GiB");
+    let start = "-c agentvm.mount=true agent-vm start --cpus 2 --memory 2GiB --disk 20GiB";
+    let start = vm.lab.git(start).within_seconds(START);
     let proxy = "http://127.0.0.1:9";
     let ran = start.env("http_proxy", proxy).env("HTTPS_PROXY", proxy).succeeds();
-    docs::assert_prints(&ran.errors(), &docs::lines_of_start());
+    docs::assert_prints(&vm.lab, &ran.errors(), &docs::lines_of_start());
+    vm.agent_vm("unmount").succeeds();
     vm.git("checkout -q main").succeeds();
     let status = vm.status();
     assert_eq!(status["vm"]["name"], "agent-vm");
