@@ -6,6 +6,10 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+mod trusted;
+
+pub use trusted::Trusted;
+
 use crate::error::Error;
 use crate::git::Repo;
 use crate::sanitize;
@@ -13,14 +17,15 @@ use crate::ui;
 
 mod problems;
 
-pub use problems::Problem;
+pub use problems::{Problem, Setting};
 
 /// Keys of later versions: known, so not an error, but whoever sets one is told that it has no
 /// effect here. A restriction that is silently not there would be worse than none.
 const RESERVED: &[&str] = &["template", "limahome", "credentials", "proxy", "egress"];
 
-/// What else is read in the same call of git: whose identity a workspace gets, and enrolments.
-const PATTERN: &str = r"^(agentvm\..*|user\.(name|email)|remote\.agentvm::.*)$";
+/// What else is read in the same call of git: whose identity a workspace gets, enrolments, and whose
+/// repositories git trusts.
+const PATTERN: &str = r"^(agentvm\..*|user\.(name|email)|remote\.agentvm::.*|safe\.directory)$";
 
 /// Where the VM comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +45,17 @@ pub enum Accel {
     Kvm,
     /// Emulation.
     Tcg,
+}
+
+/// Whether the workspaces are mounted on this machine by `start` and `connect`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mounting {
+    /// They are.
+    Yes,
+    /// They are, and can't be written to.
+    ReadOnly,
+    /// Only by `git agent-vm mount`.
+    No,
 }
 
 /// The name of a VM: letters, digits, `-`, `_` and `.`, at most 40 bytes, beginning with a letter
@@ -99,6 +115,10 @@ pub struct Config {
     pub common: Option<PathBuf>,
     /// `agentvm.autoStart`: whether a stopped VM is started by whatever needs it.
     pub auto_start: Option<bool>,
+    /// `agentvm.mount`.
+    pub mount: Mounting,
+    /// `safe.directory`: in which directories git trusts repositories of any owner.
+    pub trusted: Vec<Trusted>,
     /// `agentvm.fetchLimit`: the most bytes that one fetch may bring (8 GiB).
     pub fetch_limit: u64,
     /// `agentvm.id` as it stands in this repository, unchecked.
@@ -131,7 +151,7 @@ impl Config {
         // Every command begins with this; the two questions to git are asked at the same time.
         let version = std::thread::spawn(crate::git::check_version);
         let output = crate::git::config_command(repo)
-            .args(["config", "-z", "--show-origin", "--get-regexp", PATTERN])
+            .args(["config", "-z", "--show-scope", "--show-origin", "--get-regexp", PATTERN])
             .output()
             .map_err(crate::git::program_error)?;
         version.join().map_err(|_| anyhow::anyhow!("the look at git's version failed"))??;
@@ -161,6 +181,8 @@ impl Config {
             accel: Accel::Auto,
             common: None,
             auto_start: None,
+            mount: Mounting::Yes,
+            trusted: Vec::new(),
             fetch_limit: FETCH_LIMIT,
             id: None,
             user: (None, None),
@@ -171,7 +193,9 @@ impl Config {
     fn parse(bytes: &[u8], unknown: UnknownKeys) -> Result<Self, Error> {
         let mut config = Self::defaults();
         let mut fields = bytes.split(|&byte| byte == 0);
-        while let (Some(origin), Some(entry)) = (fields.next(), fields.next()) {
+        while let (Some(scope), Some(origin), Some(entry)) =
+            (fields.next(), fields.next(), fields.next())
+        {
             let origin = String::from_utf8_lossy(origin);
             let entry = String::from_utf8_lossy(entry);
             // A key without "=" has no value; git reads it as true.
@@ -182,6 +206,8 @@ impl Config {
                 config.user.0 = Some(value.to_owned());
             } else if key == "user.email" {
                 config.user.1 = Some(value.to_owned());
+            } else if key == "safe.directory" {
+                trusted::add(&mut config.trusted, scope, value, origin_name(&origin));
             } else if let Some(branch) = enrolled_branch(key) {
                 config.enrolled.insert(branch.to_owned(), value.to_owned());
             }
@@ -250,9 +276,12 @@ impl Config {
             "autostart" => self.auto_start = Some(parse_bool(value)?),
             "fetchlimit" => self.fetch_limit = parse_size(value)?,
             "id" => self.id = Some(value.to_owned()),
-            // Keys of verbs to come; checked here so that a bad value is found today.
-            "mount" if value == "ro" => {}
-            "mount" => _ = parse_bool(value)?,
+            "mount" if value == "ro" => self.mount = Mounting::ReadOnly,
+            "mount" => {
+                let yes = parse_bool(value).map_err(|_| "it is 'true', 'false' or 'ro'")?;
+                self.mount = if yes { Mounting::Yes } else { Mounting::No };
+            }
+            // Keys of verbs to come.
             "keeptrash" | "cacerts" => {}
             _ => return Ok(false),
         }
@@ -341,8 +370,9 @@ mod tests {
     fn parse(entries: &[(&str, &str)]) -> Result<Config, Error> {
         let mut bytes = Vec::new();
         for (key, value) in entries {
-            bytes
-                .extend_from_slice(format!("file:/home/u/.gitconfig\0{key}\n{value}\0").as_bytes());
+            bytes.extend_from_slice(
+                format!("global\0file:/home/u/.gitconfig\0{key}\n{value}\0").as_bytes(),
+            );
         }
         Config::parse(&bytes, UnknownKeys::Refuse)
     }
@@ -376,7 +406,7 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused_by_the_command_and_ignored_by_the_helper() {
-        let bytes = b"command line:\0agentvm.memroy\n8\0";
+        let bytes = b"command\0command line:\0agentvm.memroy\n8\0";
         let error = Config::parse(bytes, UnknownKeys::Refuse).unwrap_err();
         assert_eq!(error.to_string(), "unknown key agentvm.memroy in command line");
         assert!(Config::parse(bytes, UnknownKeys::Ignore).is_ok());

@@ -137,6 +137,18 @@ impl Repo {
         name.strip_suffix(".git").filter(|rest| !rest.is_empty()).unwrap_or(&name).to_owned()
     }
 
+    /// Where git looks for a hook. A `git -c core.hooksPath` is not seen.
+    #[must_use]
+    pub fn hook(&self, name: &str) -> PathBuf {
+        let local = self.gix.to_thread_local();
+        let set = local.config_snapshot().trusted_path("core.hooksPath").ok().flatten();
+        match set {
+            // A relative one is below the directory in which hooks run.
+            Some(dir) => self.work_dir.as_deref().unwrap_or(&self.git_dir).join(dir).join(name),
+            None => self.common_dir.join("hooks").join(name),
+        }
+    }
+
     /// A git command in this repository, with the user's configuration (`git -c` included).
     #[must_use]
     pub fn git(&self) -> Cmd {
@@ -269,9 +281,14 @@ impl Repo {
     /// Makes `git push agentvm::B` push B from wherever it is typed, and keeps `git fetch --all`
     /// away from the VM. Never adds a fetch refspec: it would break `git pull agentvm::B`.
     pub fn enrol(&self, branch: &BranchName) -> anyhow::Result<()> {
+        self.enrol_as(&format!("agentvm::{branch}"), branch)
+    }
+
+    /// The same for another name of that address (`url.agentvm::.insteadOf`).
+    pub fn enrol_as(&self, remote: &str, branch: &BranchName) -> anyhow::Result<()> {
         let full = branch.full_ref();
-        self.set_config(&format!("remote.agentvm::{branch}.push"), &format!("{full}:{full}"))?;
-        self.set_config(&format!("remote.agentvm::{branch}.skipFetchAll"), "true")
+        self.set_config(&format!("remote.{remote}.push"), &format!("{full}:{full}"))?;
+        self.set_config(&format!("remote.{remote}.skipFetchAll"), "true")
     }
 
     /// The commits that the refs here point to, at most `cap` of them, the newest: what a

@@ -21,6 +21,7 @@ pub mod home_files;
 pub mod identity;
 pub mod image;
 pub mod loss;
+pub mod mount;
 pub mod process;
 pub mod provision;
 pub mod remote;

@@ -13,6 +13,7 @@ use crate::git::{ObjectId, Repo};
 use crate::guest::workspaces::{Inspection, Survey};
 use crate::guest::{self, Call, Guest};
 use crate::identity;
+use crate::mount;
 use crate::sanitize::GuestText;
 use crate::vm::{self, State};
 
@@ -63,10 +64,12 @@ pub struct Vm {
 /// The sshfs mount.
 #[derive(Debug, Serialize)]
 pub struct Mount {
-    /// Where.
+    /// Where it is, or would be.
     pub path: Option<String>,
-    /// `none`.
-    pub state: &'static str,
+    /// `none`, `mounted`, `dead`, `other` or `foreign`; null where that could not be learned.
+    pub state: Option<&'static str>,
+    /// Whether it can't be written to; null where it is not mounted.
+    pub read_only: Option<bool>,
 }
 
 /// One workspace.
@@ -133,7 +136,7 @@ pub fn look(config: &Config, repo: Option<&Repo>) -> (Report, Option<anyhow::Err
             error: None,
             remedies: Vec::new(),
         },
-        mount: Mount { path: None, state: "none" },
+        mount: look_for_mount(config),
         workspaces: None,
     };
     let error = fill(&mut report, config, repo).err();
@@ -141,6 +144,22 @@ pub fn look(config: &Config, repo: Option<&Repo>) -> (Report, Option<anyhow::Err
         report.vm.error = Some(format!("{error:#}"));
     }
     (report, error)
+}
+
+/// By the kernel's table alone: the mount itself may hang.
+fn look_for_mount(config: &Config) -> Mount {
+    let Ok(mount) = mount::Mount::new(config) else {
+        return Mount { path: None, state: None, read_only: None };
+    };
+    let state = mount.state().ok();
+    Mount {
+        path: Some(mount.path().display().to_string()),
+        state: state.as_ref().map(mount::State::word),
+        read_only: match state {
+            Some(mount::State::Mounted { read_only }) => Some(read_only),
+            _ => None,
+        },
+    }
 }
 
 fn name(config: &Config) -> String {
@@ -280,6 +299,9 @@ fn compare(
     let claimed = inspection.unfetched_count.unwrap_or_default();
     let unfetched = claimed.saturating_sub(kept.try_into().unwrap_or(u64::MAX));
     let Some(ours) = repo.branch_tip(branch)? else { return Ok((unfetched, 0)) };
+    if inspection.tip.as_ref() == Some(&ours) {
+        return Ok((unfetched, 0));
+    }
     let mut theirs = inspection.boundary.clone();
     theirs.extend(inspection.tip.clone());
     theirs.extend(inspection.unfetched.iter().cloned());

@@ -74,6 +74,7 @@ install_sshd() {
 
 install_test_packages() {
     [ "$(system)" = debian ] || return 0
-    apt_install sudo acl shellcheck mandoc python3-pip zsh fish jq make
+    apt_install sudo acl shellcheck mandoc python3-pip zsh fish git-lfs \
+        jq make zlib1g-dev
     install_sshd
 }

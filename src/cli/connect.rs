@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use crate::access;
 use crate::branch::BranchName;
 use crate::cli::common::Here;
-use crate::cli::push;
+use crate::cli::{mount, push};
 use crate::config::{Config, UnknownKeys};
 use crate::environment::Names;
 use crate::error::{self, Error};
@@ -69,6 +69,7 @@ fn connect(args: &Args) -> anyhow::Result<ExitCode> {
         None => in_vm()?,
     };
     let guest = &place.guest;
+    mount::automatically(&place.config, guest);
     let token = place.names.values().map(|values| guest.keep_environment(&values)).transpose()?;
     let mut call = place.target.call("run").arg(token.unwrap_or_default());
     call = call.arg(&place.identity.0).arg(&place.identity.1);
@@ -90,6 +91,7 @@ fn connect(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Where the command is to run, and what goes along with it.
 struct Place {
+    config: Config,
     guest: Guest,
     target: Target,
     /// The variables that may travel.
@@ -102,7 +104,8 @@ fn in_vm() -> anyhow::Result<Place> {
     let config = Config::load(Repo::discover()?.as_ref(), UnknownKeys::Refuse)?;
     let names = Names::load(&config)?;
     let (guest, _) = access::ask(&config, Need::Create, &Call::new("hello"), &[])?;
-    Ok(Place { guest, target: Target::all(), names, identity: (String::new(), String::new()) })
+    let identity = (String::new(), String::new());
+    Ok(Place { config, guest, target: Target::all(), names, identity })
 }
 
 /// Has the workspace there and as new as it can be.
@@ -143,7 +146,8 @@ fn in_workspace(branch: &BranchName) -> anyhow::Result<Place> {
     let target = here.target(branch)?.ok_or_else(|| {
         Error::failed(format!("there is no workspace of '{branch}' after the push"))
     })?;
-    Ok(Place { guest, target, names, identity: identity_for(&here.config) })
+    let identity = identity_for(&here.config);
+    Ok(Place { config: here.config, guest, target, names, identity })
 }
 
 /// Pushes if that can help, and goes on either way: whoever connects may be about to put it right.

@@ -11,6 +11,7 @@ use crate::git::Repo;
 use crate::guest::Call;
 use crate::guest::workspaces::Listing;
 use crate::identity;
+use crate::mount::{InUse, Mount};
 use crate::ui::{self, Progress};
 use crate::vm::{self, Need, Provider, State};
 
@@ -19,7 +20,9 @@ use crate::vm::{self, Need, Provider, State};
 /// Refuses, with a list and exit code 3, while anything in the VM is nowhere else: work in a
 /// workspace of this repository (see git agent-vm clean --help), a workspace of another repository,
 /// which can only be compared there, the trash, other files beside the workspaces. A stopped VM is
-/// started to look. With --force nothing is looked at, and nothing can be brought back.
+/// started to look. With --force nothing is looked at, and nothing can be brought back. The mount is
+/// taken down first; a process here that uses it is named, and nothing is deleted. With --force it
+/// meets errors instead.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Delete without looking: work that is not here is lost for good
@@ -38,8 +41,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             return Err(Error::not_found(format!("there is no {describe}")).into());
         }
         if !args.force {
-            check(provider.as_ref(), &state, repo, config)?;
+            check(provider.as_ref(), &state, repo, config.clone())?;
         }
+        let in_use = if args.force { InUse::End } else { InUse::Refuse };
+        Mount::new(&config)?.take_down_before(in_use, &format!("delete the {describe}"))?;
     }
     {
         let _progress =

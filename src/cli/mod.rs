@@ -19,11 +19,13 @@ mod documented;
 mod fetch;
 #[cfg(test)]
 mod man;
+mod mount;
 mod push;
 mod ssh_config;
 mod start;
 mod status;
 mod stop;
+mod unmount;
 
 /// Give coding agents a VM of their own, one workspace a branch, and get their work back by git.
 #[derive(Debug, Parser)]
@@ -57,6 +59,8 @@ enum Verb {
     Fetch(fetch::Args),
     Clean(clean::Args),
     CleanAll(clean_all::Args),
+    Mount(mount::Args),
+    Unmount(unmount::Args),
     Doctor(doctor::Args),
     SshConfig(ssh_config::Args),
     Completions(completions::Args),
@@ -65,6 +69,9 @@ enum Verb {
 /// Runs the verb that the command line names.
 #[must_use]
 pub fn main() -> ExitCode {
+    if crate::mount::is_keeper(std::env::args_os()) {
+        return crate::mount::keeper::main(std::env::args_os());
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return wrong_usage(&error),
@@ -85,6 +92,8 @@ pub fn main() -> ExitCode {
         Verb::Fetch(args) => fetch::run(args),
         Verb::Clean(args) => clean::run(args),
         Verb::CleanAll(args) => clean_all::run(args),
+        Verb::Mount(args) => mount::run(args),
+        Verb::Unmount(args) => unmount::run(args),
         Verb::Doctor(args) => doctor::run(args),
         Verb::SshConfig(args) => ssh_config::run(args),
         Verb::Completions(args) => completions::run(args),

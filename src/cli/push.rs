@@ -7,6 +7,7 @@ use crate::cli::common::{Here, git_exit};
 use crate::error::Error;
 use crate::git::{ObjectId, Repo};
 use crate::process::Exit;
+use crate::remote::lfs;
 use crate::ui;
 use crate::vm::Need;
 
@@ -68,7 +69,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// `git push` of a branch to its workspace, on the user's terminal.
 pub(super) fn send(repo: &Repo, branch: &BranchName, flags: &[&str]) -> anyhow::Result<Exit> {
     let full = branch.full_ref();
-    let mut git = repo.git_for_user().no_stdin().arg("push").args(flags);
+    // Whose objects do not go to a workspace; the helper says so.
+    let mut git = repo.git_for_user().env(lfs::SKIP, "1").no_stdin().arg("push").args(flags);
     if ui::is_quiet() {
         git = git.arg("--quiet");
     }

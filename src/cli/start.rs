@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
+use crate::cli::mount;
 use crate::config::{self, Config, ProviderKind, UnknownKeys};
 use crate::git::Repo;
+use crate::guest::Guest;
 use crate::provision::Plan;
 use crate::ui;
 use crate::vm::{self, Provider, Resources, State};
@@ -47,6 +49,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         plan.apply(&config, &endpoint, &provider.describe())?;
     }
     say_what_runs(provider.as_ref())?;
+    mount::automatically(&config, &Guest::new(endpoint, provider.describe()));
     offer(repo.as_ref(), &config)
 }
 

@@ -8,7 +8,7 @@ use crate::config::{Config, UnknownKeys};
 use crate::error;
 use crate::git::Repo;
 use crate::sanitize::GuestText;
-use crate::survey::{self, Report, Workspace};
+use crate::survey::{self, Mount, Report, Workspace};
 use crate::ui::{self, Progress};
 
 /// Show the VM, its workspaces, and the work in them that is not here yet
@@ -60,6 +60,7 @@ fn report_failure(error: &anyhow::Error) -> ExitCode {
 fn text(report: &Report) -> String {
     let mut out = vm_line(report);
     out.push('\n');
+    out.push_str(&mount_line(&report.mount));
     if let Some(skew) = report.vm.clock_skew_s.filter(|skew| skew.abs() > 3) {
         let which = if skew < 0 { "behind" } else { "ahead of" };
         out.push_str(&format!("Its clock is {} s {which} this machine's\n", skew.abs()));
@@ -105,6 +106,20 @@ fn vm_line(report: &Report) -> String {
         _ => {}
     }
     format!("{what} {}: {}", vm.name, parts.join(", "))
+}
+
+/// Nothing where nothing is mounted: not everybody wants to.
+fn mount_line(mount: &Mount) -> String {
+    let state = match (mount.state, mount.read_only) {
+        (Some("mounted"), Some(true)) => "the workspaces, read-only",
+        (Some("mounted"), _) => "the workspaces",
+        (Some("dead"), _) => "dead; git agent-vm mount mends it",
+        (Some("other"), _) => "the workspaces of another VM; git agent-vm unmount takes them down",
+        (Some("foreign"), _) => "something that is not of git-agent-vm",
+        _ => return String::new(),
+    };
+    let path = crate::sanitize::text(mount.path.as_deref().unwrap_or("?")).into_owned();
+    format!("Mount {path}: {state}\n")
 }
 
 /// What there is to know of a workspace, in words.

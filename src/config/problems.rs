@@ -1,6 +1,19 @@
 //! All that is wrong with the section `agentvm`, for `doctor`; the other verbs stop at the first.
 
-use super::{Config, RESERVED, enrolled_branch};
+use super::{Config, RESERVED, enrolled_branch, origin_name, trusted};
+
+/// One setting as git lists it.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting<'a> {
+    /// `system`, `global`, `local`, `worktree` or `command`.
+    pub scope: &'a str,
+    /// `file:PATH`, `command line:`, …
+    pub origin: &'a str,
+    /// Section and name in lower case, the part between them as it is written.
+    pub key: &'a str,
+    /// Its value.
+    pub value: &'a str,
+}
 
 /// A setting that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,15 +46,18 @@ const KEYS: &[&str] = &[
 ];
 
 impl Config {
-    /// Reads settings (`key`, `value`) as far as they can be read; a wrong one is as if it were not
-    /// there. The number is the setting's place in the list.
+    /// Reads settings as far as they can be read; a wrong one is as if it were not there. The number
+    /// is the setting's place in the list.
     #[must_use]
-    pub fn lenient(settings: &[(&str, &str)]) -> (Self, Vec<(usize, Problem)>) {
+    pub fn lenient(settings: &[Setting<'_>]) -> (Self, Vec<(usize, Problem)>) {
         let mut config = Self::defaults();
         let mut problems = Vec::new();
-        for (index, (key, value)) in settings.iter().enumerate() {
+        for (index, &Setting { scope, origin, key, value }) in settings.iter().enumerate() {
             if let Some(branch) = enrolled_branch(key) {
-                config.enrolled.insert(branch.to_owned(), (*value).to_owned());
+                config.enrolled.insert(branch.to_owned(), value.to_owned());
+            }
+            if key == "safe.directory" {
+                trusted::add(&mut config.trusted, scope.as_bytes(), value, origin_name(origin));
             }
             let Some(key) = key.strip_prefix("agentvm.") else { continue };
             match config.apply(key, value) {
@@ -82,14 +98,17 @@ mod tests {
 
     #[test]
     fn every_problem_is_found_and_the_rest_counts() {
-        let (config, problems) = Config::lenient(&[
+        let settings = [
             ("agentvm.memroy", "8"),
             ("agentvm.vm", "one"),
             ("agentvm.cpus", "many"),
             ("agentvm.egress", "none"),
             ("remote.agentvm::b.push", "refs/heads/b:refs/heads/b"),
             ("agentvm.colour", "red"),
-        ]);
+        ];
+        let settings =
+            settings.map(|(key, value)| Setting { scope: "local", origin: "file:x", key, value });
+        let (config, problems) = Config::lenient(&settings);
         assert_eq!(config.vm.as_str(), "one");
         assert!(config.enrolled.contains_key("b"));
         let kinds: Vec<_> = problems.iter().map(|(index, _)| *index).collect();

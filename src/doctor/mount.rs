@@ -1,20 +1,20 @@
 //! The mount of the workspaces: the programs that it needs, and whether one that is there answers.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::packages::{Package, System};
 use super::{Check, Situation, programs, shell_path};
+use crate::config::Mounting;
+use crate::mount::{Mount, State};
 use crate::process::{Cmd, ProcessError};
 
-/// Where the workspaces are mounted, below the home directory.
-const PLACE: &str = ".agent-vm-mounts/workspace";
 /// A mount that is silent for this long is dead.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 pub(super) fn programs(situation: &Situation) -> Vec<Check> {
     // Who wants no mount needs nothing for it.
-    if matches!(situation.setting("agentvm.mount"), Some("false" | "no" | "off" | "0")) {
+    if situation.config.mount == Mounting::No {
         return Vec::new();
     }
     let system = &situation.system;
@@ -42,7 +42,8 @@ fn sshfs(system: &System) -> Check {
     let version = version.lines().find_map(|line| line.strip_prefix("SSHFS version "));
     let version = version.unwrap_or("of an unknown version");
     // What it can do counts, since distributions add it to older versions.
-    if text(&["--help"]).contains("contain_symlinks") {
+    let help = text(&["--help"]);
+    if help.contains("contain_symlinks") && help.contains("passive") {
         return Check::ok(ID, format!("sshfs {version}, which contains symbolic links"));
     }
     Check::warning(ID, format!("sshfs {version} does not contain symbolic links"))
@@ -72,72 +73,49 @@ fn fuse(system: &System) -> Check {
 
 pub(super) fn look(situation: &Situation) -> Vec<Check> {
     const ID: &str = "mount";
-    let Some(place) = std::env::home_dir().map(|home| home.join(PLACE)) else { return Vec::new() };
-    if !is_mounted(&place) {
-        return Vec::new();
-    }
-    let shown = place.display();
-    let unmount = if situation.system.macos { "umount" } else { "fusermount3 -u" };
-    let fix = format!("{unmount} {}", shell_path(&place));
-    vec![match answers(&place) {
-        Ok(true) => Check::ok(ID, format!("{shown} is mounted and answers")),
-        Ok(false) => Check::error(ID, format!("{shown} is mounted, and what is behind it is gone"))
+    let Ok(mount) = Mount::look(&situation.config) else { return Vec::new() };
+    let shown = mount.path().display();
+    vec![match mount.state() {
+        Ok(State::None) => return Vec::new(),
+        Ok(State::Mounted { .. } | State::Other(_)) => alive(mount.path()),
+        Ok(State::Dead) => Check::error(ID, format!("{shown} is mounted, and nobody serves it"))
             .why("whatever looks there fails")
-            .fix(fix),
-        Err(why) => Check::error(ID, format!("{shown} is mounted and does not answer ({why})"))
-            .why("whatever looks there hangs: shells, editors, backups; the end of its sshfs frees them")
-            .fix(sshfs_of(&place).map_or(fix.clone(), |pid| format!("kill -KILL {pid}; {fix}"))),
+            .fix("git agent-vm unmount"),
+        Ok(State::Foreign(kind)) => {
+            Check::warning(ID, format!("something else is mounted at {shown} ({kind})"))
+                .why("the workspaces cannot be mounted there")
+                .fix(format!("umount {}", shell_path(mount.path())))
+        }
+        Err(error) => Check::warning(ID, format!("cannot learn of the mount: {error:#}")),
     }]
 }
 
-/// Whether something is mounted at exactly this place. It is not looked at: that may hang.
-fn is_mounted(place: &Path) -> bool {
-    if cfg!(target_os = "linux") {
-        let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
-        // Only what lies above may be a link; the place itself may be dead.
-        let parent = place.parent().and_then(|parent| parent.canonicalize().ok());
-        let real = parent.and_then(|parent| Some(parent.join(place.file_name()?)));
-        return in_table(&table, &real.unwrap_or_else(|| place.to_owned()));
+/// A mount that is served, though perhaps by a VM that is silent.
+fn alive(place: &Path) -> Check {
+    const ID: &str = "mount";
+    let shown = place.display();
+    match answers(place) {
+        Ok(true) => Check::ok(ID, format!("{shown} is mounted and answers")),
+        Ok(false) => Check::error(ID, format!("{shown} is mounted and cannot be looked into"))
+            .why("whatever looks there fails")
+            .fix("git agent-vm unmount --force"),
+        Err(why) => Check::error(ID, format!("{shown} is mounted and does not answer ({why})"))
+            .why("whatever looks there hangs: shells, editors, backups")
+            .fix("git agent-vm unmount --force"),
     }
-    let output = programs::ask("mount", &[]);
-    let text = String::from_utf8_lossy(&output.map(|o| o.stdout).unwrap_or_default()).into_owned();
-    text.contains(&format!(" on {} (", place.display()))
-}
-
-/// Whether `/proc/self/mountinfo` names this place.
-fn in_table(table: &[u8], place: &Path) -> bool {
-    let wanted = place.to_string_lossy();
-    String::from_utf8_lossy(table)
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .any(|target| unescape(target) == wanted)
-}
-
-/// Blanks, tabs, line ends and backslashes stand there in octal.
-fn unescape(text: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(text.to_owned(), |text, (code, plain)| text.replace(code, plain))
-}
-
-/// The sshfs that serves the place.
-fn sshfs_of(place: &Path) -> Option<u32> {
-    let place = place.to_string_lossy();
-    std::fs::read_dir("/proc").ok()?.filter_map(Result::ok).find_map(|entry| {
-        let words = std::fs::read(entry.path().join("cmdline")).ok()?;
-        let words = String::from_utf8_lossy(&words).into_owned();
-        let mut words = words.split('\0');
-        let first = Path::new(words.next()?).file_name()?.to_str()?;
-        (first == "sshfs" && words.any(|word| word == place))
-            .then(|| entry.file_name().to_str()?.parse().ok())?
-    })
 }
 
 /// Looks at the place in a child: who looks at a dead one may not be able to end.
-fn answers(place: &PathBuf) -> Result<bool, String> {
+fn answers(place: &Path) -> Result<bool, String> {
+    // How full it is, is asked anew each time; a list of files may be remembered.
+    let ask = if cfg!(target_os = "linux") {
+        Cmd::new("stat").args(["-f", "--"])
+    } else {
+        Cmd::new("df")
+    };
     let null = std::fs::OpenOptions::new().write(true).open("/dev/null");
     let null = null.map_err(|error| error.to_string())?;
-    let started = Cmd::new("ls").arg("-a").arg("--").arg(place).detach(null);
+    let started = ask.arg(place).detach(null);
     let mut child = started.map_err(|error: ProcessError| error.to_string())?;
     let ended = child.wait_for(Some(PATIENCE)).map_err(|error| error.to_string())?;
     let Some(exit) = ended else {
@@ -152,19 +130,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mount_is_found_by_its_exact_place() {
-        let table =
-            b"36 35 98:0 / /home/u\\040x/.agent-vm-mounts/workspace rw - fuse.sshfs vm rw\n\
-            37 35 98:0 / /home/v rw - ext4 /dev/sda rw\n";
-        assert!(in_table(table, Path::new("/home/u x/.agent-vm-mounts/workspace")));
-        assert!(!in_table(table, Path::new("/home/u x/.agent-vm-mounts")));
-        assert!(!in_table(b"", Path::new("/home/v")));
-    }
-
-    #[test]
     fn a_place_that_is_there_answers() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(answers(&dir.path().to_owned()), Ok(true));
+        assert_eq!(answers(dir.path()), Ok(true));
         assert_eq!(answers(&dir.path().join("gone")), Ok(false));
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::sources::Entry;
 use super::{Check, Situation, shell_word};
 use crate::config::ProviderKind;
+use crate::mount::Mount;
 use crate::remote::fetch;
 
 pub(super) fn look(situation: &Situation) -> Vec<Check> {
@@ -24,21 +25,24 @@ pub(super) fn look(situation: &Situation) -> Vec<Check> {
     checks
 }
 
-/// git ignores this one in a repository's own configuration; an empty value forgets those before.
+/// Everything, or the mount at least: its files have no owner, so git would refuse them without.
 fn safe_directory(situation: &Situation) -> Option<Check> {
-    let mut everything: Option<&Entry> = None;
-    for entry in situation.entries.iter().filter(|entry| entry.key == "safe.directory") {
-        match entry.value.as_str() {
-            _ if matches!(entry.scope.as_str(), "local" | "worktree") => {}
-            "" => everything = None,
-            "*" => everything = Some(entry),
-            _ => {}
-        }
-    }
-    let entry = everything?;
-    let check = Check::warning("safe-directory", format!("safe.directory is * in {}", entry.place()))
-        .why("git then trusts any repository, those in the mount of the VM's workspaces too: their hooks and settings would run programs here");
-    Some(check.maybe_fix(entry.unset(&situation.system, Some(r"^\*$"))))
+    let mount = Mount::look(&situation.config).ok();
+    let trusted = situation.config.trusted.iter().find(|trusted| {
+        trusted.value == "*" || mount.as_ref().is_some_and(|mount| trusted.reaches(mount.path()))
+    })?;
+    let value = &trusted.value;
+    let what = format!("safe.directory is {value} in {}", trusted.origin);
+    let entry = situation
+        .entries
+        .iter()
+        .find(|entry| entry.key == "safe.directory" && entry.value == *value);
+    let pattern = format!("^{}$", value.replace('*', r"\*").replace('.', r"\."));
+    Some(
+        Check::warning("safe-directory", what)
+            .why("git then trusts repositories of any owner, those in the mount of the VM's workspaces too, whose hooks and settings would run programs here; they are not mounted therefore")
+            .maybe_fix(entry.and_then(|entry| entry.unset(&situation.system, Some(&pattern)))),
+    )
 }
 
 fn bare_repository(situation: &Situation) -> Check {
@@ -207,7 +211,8 @@ mod tests {
             })
             .collect();
         let entries = parse(bytes.as_bytes());
-        let config = Config::lenient(&[]).0;
+        let settings: Vec<_> = entries.iter().map(Entry::setting).collect();
+        let config = Config::lenient(&settings).0;
         Situation { system: System::here(), config, entries, repo: None }
     }
 
@@ -218,6 +223,9 @@ mod tests {
         assert!(safe_directory(&with(&[star, ("global", "safe.directory", "")])).is_none());
         assert!(safe_directory(&with(&[("local", "safe.directory", "*")])).is_none());
         assert!(safe_directory(&with(&[("global", "safe.directory", "/x/*")])).is_none());
+        let home = std::env::home_dir().unwrap().canonicalize().unwrap();
+        let below = format!("{}/*", home.display());
+        assert!(safe_directory(&with(&[("global", "safe.directory", &below)])).is_some());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::packages::{Package, System};
 use super::{Check, Situation, programs, releases, shell_word};
-use crate::config::{Config, Problem};
+use crate::config::{Config, Problem, Setting};
 use crate::git::{self, Repo, version};
 use crate::identity::RepoId;
 use crate::process::ProcessError;
@@ -20,6 +20,10 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    pub(super) fn setting(&self) -> Setting<'_> {
+        Setting { scope: &self.scope, origin: &self.origin, key: &self.key, value: &self.value }
+    }
+
     /// Where it stands, for a message.
     pub(super) fn place(&self) -> &str {
         let name = self.origin.strip_prefix("file:").unwrap_or(&self.origin);
@@ -88,8 +92,7 @@ pub(super) fn gather() -> (Situation, Vec<Check>) {
                 .why("every git command fails"),
         ),
     }
-    let settings: Vec<(&str, &str)> =
-        situation.entries.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect();
+    let settings: Vec<Setting<'_>> = situation.entries.iter().map(Entry::setting).collect();
     let (config, problems) = Config::lenient(&settings);
     checks.extend(config_checks(&situation, &config, &problems));
     situation.config = config;

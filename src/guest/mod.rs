@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::error::Error;
 use crate::hash;
-use crate::process::{Exit, ProcessError, Running};
+use crate::process::{Cmd, Exit, ProcessError, Running};
 use crate::secret::Secret;
 use crate::ssh::{Endpoint, Master, Tty};
 
@@ -164,6 +164,13 @@ impl Guest {
     /// The same on a connection of its own, which leaves nothing behind.
     pub fn open_apart(&self, call: &Call) -> Result<Session, OpenError> {
         self.try_open(call, Master::Never, time_limit(PATIENCE))
+    }
+
+    /// The ssh command that makes a call on a connection of its own, for a process that outlives
+    /// us. `nonce` marks where the answer begins.
+    #[must_use]
+    pub fn command_apart(&self, call: &Call, nonce: &str) -> Cmd {
+        self.endpoint.command(&call.command_line(nonce), Tty::No, Master::Never)
     }
 
     /// Runs a verb that only answers, and gives its fields. `input` goes to its standard input.
@@ -387,7 +394,8 @@ impl Session {
 
     /// `fail=CODE TEXT`, said by the guest program: the code gives the kind. The text is the
     /// guest's word and is cleaned when shown.
-    fn refusal(field: &Field) -> anyhow::Error {
+    #[must_use]
+    pub fn refusal(field: &Field) -> anyhow::Error {
         let text = field.value.to_string();
         let (code, text) = text.split_once(' ').unwrap_or(("failed", &text));
         let text = text.replace("\\n", "\n");

@@ -5,7 +5,7 @@
 //! where `GIT_AGENT_VM_TRACE` asks for it. What is run, and what its output means, is the
 //! caller's business.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -266,6 +266,13 @@ impl Cmd {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let _limit = self.data_limit.map(DataLimit::lower);
         Running::start(&mut self.command, &name)
+    }
+
+    /// The program and its arguments, for another process that is to run it.
+    #[must_use]
+    pub fn words(&self) -> Vec<OsString> {
+        let words = std::iter::once(self.command.get_program()).chain(self.command.get_args());
+        words.map(OsStr::to_owned).collect()
     }
 
     /// Keeps our standard input from a child that is run with [`Cmd::interactive`]: it would eat

@@ -33,6 +33,8 @@ pub struct Advertisement {
     pub raw: Vec<u8>,
     /// How many refs have names that cannot be shown or stored safely. They are left out.
     pub unsafe_names: usize,
+    /// Whether its history is cut off somewhere.
+    pub shallow: bool,
     /// `sha1` or `sha256`.
     pub object_format: String,
 }
@@ -95,7 +97,11 @@ impl Advertisement {
             }
         }
         let entry = entry.strip_suffix(b"\n").unwrap_or(entry);
-        if entry.starts_with(b"shallow ") || entry.starts_with(b"version ") {
+        if entry.starts_with(b"shallow ") {
+            self.shallow = true;
+            return Ok(());
+        }
+        if entry.starts_with(b"version ") {
             return Ok(());
         }
         if entry.starts_with(b"ERR ") {

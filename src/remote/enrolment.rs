@@ -5,6 +5,7 @@
 
 use crate::branch::BranchName;
 use crate::error::Error;
+use crate::git::Repo;
 use crate::remote::protocol::Helper;
 use crate::remote::session::Session;
 use crate::remote::url::Address;
@@ -29,12 +30,9 @@ pub fn redirect(
     specs: &[&str],
 ) -> anyhow::Result<Option<Redirect>> {
     let Address::Branch(branch) = &helper.address else { return Ok(None) };
-    if !helper.is_by_url() || helper.config.enrolment(branch).is_some() {
-        return Ok(None);
-    }
     let repo = helper.repo()?;
     let Some(sent) = sent_head(specs, repo.head_branch()?.as_ref()) else { return Ok(None) };
-    if sent == *branch {
+    if sent == *branch || !is_undecided(helper, repo, branch)? {
         return Ok(None);
     }
     let plus = if specs[0].starts_with('+') { "+" } else { "" };
@@ -69,6 +67,21 @@ pub fn redirect(
     .hint(format!("git push agentvm::{s} {s} sends {sent} to a workspace of its own"))
     .hint(format!("git agent-vm fetch {b} brings {branch} here"))
     .into())
+}
+
+/// Whether git was given an address, and no setting says what to send there. The address may be
+/// short for ours (`url.agentvm::.insteadOf`): git then knows no enrolment by that name.
+fn is_undecided(helper: &Helper, repo: &Repo, branch: &BranchName) -> anyhow::Result<bool> {
+    if helper.is_by_url() {
+        return Ok(helper.config.enrolment(branch).is_none());
+    }
+    for key in ["url", "pushurl", "push"] {
+        let name = format!("remote.{}.{key}", helper.remote);
+        if repo.output(&["config", "--get-all", &name])?.exit.success() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The branch that git sends by itself: just the one that is checked out, under its own name.

@@ -155,8 +155,9 @@ fn command(repo: &Repo, options: &Options) -> Cmd {
     git = allow_local_transport(git).data_limit(MEMORY_LIMIT).args(["fetch-pack", "--stdin"]);
     match options.verbosity {
         Verbosity::Quiet => git = git.arg("-q"),
-        Verbosity::Normal => {}
-        Verbosity::Verbose => git = git.arg("-v"),
+        // Of the transfer, git's own fetch tells at the second `-v` only.
+        Verbosity::Normal | Verbosity::Verbose => {}
+        Verbosity::Debug => git = git.arg("-v"),
     }
     if !options.progress {
         git = git.arg("--no-progress");
@@ -172,6 +173,9 @@ fn command(repo: &Repo, options: &Options) -> Cmd {
     }
     if options.deepen_relative {
         git = git.arg("--deepen-relative");
+    }
+    if options.refetch {
+        git = git.arg("--refetch");
     }
     if options.cloning {
         git = git.arg("--cloning");

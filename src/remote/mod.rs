@@ -19,6 +19,7 @@ pub mod companions;
 pub mod enrolment;
 pub mod fetch;
 pub mod keep;
+pub mod lfs;
 pub mod options;
 pub mod protocol;
 pub mod push;

@@ -5,7 +5,7 @@
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// 0 for `--quiet`, 1 normally, 2 and more for `--verbose`.
+    /// 0 for `--quiet`, 1 normally, one more for each `--verbose`.
     pub verbosity: Verbosity,
     /// Whether progress is shown.
     pub progress: bool,
@@ -29,6 +29,10 @@ pub struct Options {
     pub deepen_relative: bool,
     /// Whether new shallow roots may come.
     pub update_shallow: bool,
+    /// `git clone --reject-shallow`.
+    pub reject_shallow: bool,
+    /// `--refetch`: everything, whatever is here already.
+    pub refetch: bool,
     /// The fetch is a clone's.
     pub cloning: bool,
     /// `--filter`.
@@ -47,6 +51,8 @@ pub enum Verbosity {
     Normal,
     /// `--verbose`.
     Verbose,
+    /// `-vv` and more.
+    Debug,
 }
 
 impl Options {
@@ -58,7 +64,8 @@ impl Options {
                 self.verbosity = match value.parse::<i32>() {
                     Ok(..=0) => Verbosity::Quiet,
                     Ok(1) => Verbosity::Normal,
-                    Ok(_) => Verbosity::Verbose,
+                    Ok(2) => Verbosity::Verbose,
+                    Ok(_) => Verbosity::Debug,
                     Err(_) => return false,
                 }
             }
@@ -73,11 +80,15 @@ impl Options {
             "deepen-not" => self.deepen_not.push(value.to_owned()),
             "deepen-relative" => self.deepen_relative = flag,
             "update-shallow" => self.update_shallow = flag,
+            "rejectshallow" => self.reject_shallow = true,
+            "refetch" => self.refetch = flag,
             "cloning" => self.cloning = flag,
             "filter" => self.filter = Some(value.to_owned()),
             "object-format" => self.object_format = true,
             // Tags come only by `git agent-vm fetch --tags`; asked for or not, none are listed.
             "followtags" => {}
+            // A workspace never asks for one. Where it must be signed, git says that we cannot.
+            "pushcert" => return value == "if-asked",
             _ => return false,
         }
         true

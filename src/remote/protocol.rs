@@ -21,7 +21,7 @@ use crate::remote::companions::Companions;
 use crate::remote::options::{Options, Verbosity};
 use crate::remote::session::Session;
 use crate::remote::url::Address;
-use crate::remote::{fetch, keep, push};
+use crate::remote::{fetch, keep, lfs, push};
 use crate::ui;
 use crate::vm::Need;
 
@@ -45,6 +45,8 @@ pub struct Helper {
     pub session: Option<Session>,
     /// What goes along with a push, looked up while the session opens.
     pub companions: Option<JoinHandle<anyhow::Result<Companions>>>,
+    /// Whether `list` was for a push.
+    pushing: bool,
 }
 
 /// Obeys git until it has no more to say. git hears what we can do before `prepare` looks at the
@@ -59,7 +61,7 @@ pub fn run(
     };
     let mut next = read_line(input)?;
     if next.as_deref() == Some("capabilities") {
-        answer("option\nfetch\npush\nobject-format\n\n")?;
+        answer("option\nfetch\npush\nconnect\nobject-format\n\n")?;
         next = read_line(input)?;
     }
     if next.is_none() {
@@ -69,6 +71,10 @@ pub fn run(
     while let Some(line) = next {
         let words: Vec<&str> = line.splitn(3, ' ').collect();
         let text = match words.as_slice() {
+            // Said to be served only so that git asks, and hears why not. All else is done by
+            // `fetch` and `push`.
+            ["connect", "git-upload-archive"] => return Err(helper.no_archive()),
+            ["connect", ..] => "fallback\n".to_owned(),
             ["option", name, value] => helper.option(name, value),
             ["option", name] => helper.option(name, ""),
             ["list"] => helper.list(Purpose::Fetch)?,
@@ -88,7 +94,11 @@ pub fn run(
         next = read_line(input)?;
     }
     // `git ls-remote`, a push that a hook refused, a fetch that needs nothing.
-    helper.session.take().map_or(Ok(()), Session::end)
+    let Some(session) = helper.session.take() else { return Ok(()) };
+    if helper.pushing {
+        lfs::after_no_push(&helper, &session)?;
+    }
+    session.end()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +113,8 @@ impl Helper {
     pub fn new(remote: &str, address: Address, repo: Option<Repo>, config: Config) -> Self {
         let options = Options::default();
         let remote = remote.to_owned();
-        Self { remote, address, repo, config, options, session: None, companions: None }
+        let (session, companions) = (None, None);
+        Self { remote, address, repo, config, options, session, companions, pushing: false }
     }
 
     /// Whether git was given the URL itself, rather than a remote's name.
@@ -130,6 +141,7 @@ impl Helper {
     }
 
     fn list(&mut self, purpose: Purpose) -> anyhow::Result<String> {
+        self.pushing = purpose == Purpose::Push;
         // git asks again within one command where it needs all refs.
         if self.session.is_none() {
             let session = match purpose {
@@ -141,6 +153,7 @@ impl Helper {
                 }
             };
             self.check_format(&session)?;
+            self.check_shallow(&session)?;
             self.session = Some(self.checked(session)?);
         }
         let Some(session) = &self.session else { anyhow::bail!("there is no session") };
@@ -155,12 +168,8 @@ impl Helper {
         if self.options.object_format {
             answer.push_str(&format!(":object-format {}\n", refs.object_format));
         }
-        for listed in &refs.refs {
-            if purpose == Purpose::Push || listed.name.starts_with("refs/heads/") {
-                answer.push_str(&format!("{} {}\n", listed.id, listed.name));
-            }
-        }
         if purpose == Purpose::Fetch {
+            // First, as every remote lists it.
             let full = session.branch.full_ref();
             if refs.tip(&full).is_some() {
                 answer.push_str(&format!("@{full} HEAD\n"));
@@ -168,6 +177,11 @@ impl Helper {
                 ui::warning(&missing_branch(&session.workspace, &session.branch, refs));
             }
             self.keep_what_is_here(session)?;
+        }
+        for listed in &refs.refs {
+            if purpose == Purpose::Push || listed.name.starts_with("refs/heads/") {
+                answer.push_str(&format!("{} {}\n", listed.id, listed.name));
+            }
         }
         answer.push('\n');
         Ok(answer)
@@ -181,6 +195,21 @@ impl Helper {
             }
             _ => Ok(()),
         }
+    }
+
+    fn no_archive(&self) -> anyhow::Error {
+        let (url, to_type) = match &self.address {
+            Address::Branch(branch) => {
+                (format!("agentvm::{branch}"), format!("agentvm::{}", branch.in_shell()))
+            }
+            Address::Workspace(vm, workspace) => {
+                let url = format!("agentvm://{vm}/{workspace}");
+                (url.clone(), url)
+            }
+        };
+        Error::failed(format!("{url}: a workspace makes no archives"))
+            .hint(format!("make it here: git fetch {to_type} && git archive FETCH_HEAD"))
+            .into()
     }
 
     /// A clone's repository is empty and takes the format that it finds.
@@ -197,6 +226,19 @@ impl Helper {
             }
             _ => Ok(()),
         }
+    }
+
+    fn check_shallow(&self, session: &Session) -> anyhow::Result<()> {
+        if self.options.reject_shallow && session.advertisement.shallow {
+            let message = format!(
+                "workspace '{}' is shallow: the repository that it was pushed from is",
+                session.workspace
+            );
+            return Err(Error::failed(message)
+                .hint("git clone --no-reject-shallow takes it as it is")
+                .into());
+        }
+        Ok(())
     }
 
     fn open_for_fetch(&self) -> anyhow::Result<Session> {

@@ -11,6 +11,7 @@ use crate::remote::answers::{self, Answer};
 use crate::remote::companions::Companions;
 use crate::remote::enrolment::{self, Redirect};
 use crate::remote::fetch::allow_local_transport;
+use crate::remote::lfs;
 use crate::remote::options::{Options, Verbosity};
 use crate::remote::protocol::Helper;
 use crate::remote::relay::Stopped;
@@ -83,7 +84,14 @@ pub fn run(
             *answer = unsure.clone();
         }
     }
-    let unanswered = Answer::Error("the workspace gave no report for it".into());
+    // git send-pack breaks an atomic push off at the first ref that it refuses, without a word about
+    // the others.
+    let broken_off =
+        helper.options.atomic && report.values().any(|answer| matches!(answer, Answer::Error(_)));
+    let unanswered = Answer::Error(
+        if broken_off { "atomic push failed" } else { "the workspace gave no report for it" }
+            .into(),
+    );
     let mut answer = String::new();
     for (spec, old) in specs.iter().zip(&old_tips) {
         let name = destination(spec);
@@ -150,7 +158,7 @@ fn command(repo: &Repo, options: &Options) -> Cmd {
     match options.verbosity {
         Verbosity::Quiet => git = git.arg("--quiet"),
         Verbosity::Normal => {}
-        Verbosity::Verbose => git = git.arg("--verbose"),
+        Verbosity::Verbose | Verbosity::Debug => git = git.arg("--verbose"),
     }
     if options.progress {
         git = git.arg("--progress");
@@ -205,10 +213,16 @@ fn afterwards(
     if let Some(redirect) = redirect {
         ui::hint(&redirect.hint);
     }
-    if !arrived || helper.options.dry_run || !matches!(helper.address, Address::Branch(_)) {
+    if !arrived || helper.options.dry_run {
         return;
     }
-    if let Err(error) = enrol(helper, branch) {
+    if let Err(error) = tell_of_lfs(helper, branch) {
+        ui::warning(&format!("{error:#}"));
+    }
+    if !matches!(helper.address, Address::Branch(_)) {
+        return;
+    }
+    if let Err(error) = enrol(helper, branch, redirect.is_some()) {
         // The work is there; only the next push must name the branch.
         ui::warning(&format!("{error:#}"));
     }
@@ -220,10 +234,22 @@ fn afterwards(
     }
 }
 
-fn enrol(helper: &Helper, branch: &BranchName) -> anyhow::Result<()> {
+fn tell_of_lfs(helper: &Helper, branch: &BranchName) -> anyhow::Result<()> {
     let repo = helper.repo()?;
-    if helper.config.enrolment(branch).is_none() && repo.branch_tip(branch)?.is_some() {
+    repo.branch_tip(branch)?.map_or(Ok(()), |tip| lfs::after_push(repo, &tip))
+}
+
+fn enrol(helper: &Helper, branch: &BranchName, redirected: bool) -> anyhow::Result<()> {
+    let repo = helper.repo()?;
+    if repo.branch_tip(branch)?.is_none() {
+        return Ok(());
+    }
+    if helper.config.enrolment(branch).is_none() {
         repo.enrol(branch)?;
+    }
+    // What the user typed is short for our address; git looks for its settings under that name.
+    if redirected && !helper.is_by_url() {
+        repo.enrol_as(&helper.remote, branch)?;
     }
     Ok(())
 }

@@ -10,6 +10,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::limactl::{self, NO_INSTANCE, instance, put_limactl, remember_vm, run_vm};
+use crate::mount;
+use crate::mount_fails::{mounted_with_known_server, signal_server};
 use crate::support::{Lab, Ran};
 
 /// Whatever hangs, the answer is there by then.
@@ -514,4 +516,31 @@ fn a_hostile_guest_does_not_hold_it_up_and_shows_nothing_odd() {
     lab.hostile_guest("printf '\\033[2Jgarbage'; exec sleep 50");
     let ran = lab.agent_vm("doctor").within_seconds(SECONDS).fails(1).shows_clean_text();
     ran.stdout_has("[reachable]");
+}
+
+#[test]
+fn a_mount_is_told_alive_hanging_and_dead_and_the_named_command_ends_it() {
+    let lab = mounted_with_known_server("60");
+    says(find(&doctor(&lab, 0), "mount"), "ok", &["answers"]);
+    signal_server(&lab, "STOP");
+    let session = "kill -s STOP \"$(ps -o ppid= -p \"$(cat server)\" | tr -d ' ')\"";
+    lab.guest_sh(session).succeeds();
+    let found = doctor(&lab, 1);
+    says(find(&found, "mount"), "error", &["does not answer"]);
+    apply(&lab, find(&found, "mount"));
+    assert!(!mount::is_mounted(&lab));
+    signal_server(&lab, "KILL");
+
+    let lab = mount::mounted();
+    let pids: Vec<String> = ["--keep-mount", "sshfs -f"]
+        .iter()
+        .flat_map(|text| mount::host_pids(&lab, text))
+        .map(|pid| pid.as_raw_nonzero().to_string())
+        .collect();
+    lab.host("sh", ["-c", &format!("kill -STOP {0}; kill -KILL {0}", pids.join(" "))]).succeeds();
+    lab.wait_until("it is dead", |lab| mount::state(lab) == "dead");
+    let found = doctor(&lab, 1);
+    says(find(&found, "mount"), "error", &["nobody serves it"]);
+    apply(&lab, find(&found, "mount"));
+    assert!(doctor(&lab, 0).iter().all(|check| check["id"] != "mount"));
 }

@@ -97,6 +97,9 @@ fn honest_old_history_is_accepted_with_a_warning() {
     let tip = commit_tree(&workspace, &tree);
     lab.git("fetch agentvm::feature").succeeds().stderr_has("zeroPaddedFilemode");
     assert_eq!(lab.app().tip("FETCH_HEAD"), tip);
+    let clone = "clone -q agentvm://agent-vm/app-feature copy";
+    lab.host("git", clone).succeeds().stderr_has("zeroPaddedFilemode");
+    assert_eq!(lab.repo("copy").tip("HEAD"), tip);
 }
 
 #[test]

@@ -59,6 +59,11 @@ impl Vm {
         self.agent_vm("status --json").succeeds().json()
     }
 
+    /// The workspace of feature, as files of the host.
+    fn mounted(&self) -> std::path::PathBuf {
+        self.lab.home().join(".agent-vm-mounts/workspace/app-feature")
+    }
+
     /// The pids of the VM's own processes on the host.
     fn processes(&self) -> Vec<Pid> {
         ["qemu-system", "hostagent"].iter().flat_map(|word| self.processes_of(word)).collect()
@@ -91,6 +96,7 @@ fn whole_life_of_a_vm() {
     start_makes_the_vm_with_its_resources(&vm);
     work_goes_there_and_comes_back(&vm);
     guest_has_nothing_of_the_host(&vm);
+    workspaces_are_files_of_the_host(&vm);
     clock_of_the_guest_is_set_right(&vm);
     home_files_and_variables_reach_the_agent(&vm);
     changed_package_list_is_installed_after_apts_lock_is_free(&vm);
@@ -118,10 +124,12 @@ fn nothing_is_there_and_every_verb_says_so(vm: &Vm) {
 fn start_makes_the_vm_with_its_resources(vm: &Vm) {
     step("start makes the VM");
     vm.git("checkout -q feature").succeeds();
-    let start = vm.agent_vm("start --cpus 2 --memory 2GiB --disk 20GiB");
+    let start = "-c agentvm.mount=true agent-vm start --cpus 2 --memory 2GiB --disk 20GiB";
+    let start = vm.lab.git(start).within_seconds(START);
     let proxy = "http://127.0.0.1:9";
     let ran = start.env("http_proxy", proxy).env("HTTPS_PROXY", proxy).succeeds();
-    docs::assert_prints(&ran.errors(), &docs::lines_of_start());
+    docs::assert_prints(&vm.lab, &ran.errors(), &docs::lines_of_start());
+    vm.agent_vm("unmount").succeeds();
     vm.git("checkout -q main").succeeds();
     let status = vm.status();
     assert_eq!(status["vm"]["name"], "agent-vm");
@@ -191,6 +199,25 @@ fn guest_has_nothing_of_the_host(vm: &Vm) {
     vm.lab.host("test", "! -e .ssh").succeeds();
 }
 
+fn workspaces_are_files_of_the_host(vm: &Vm) {
+    step("the workspaces are files of the host");
+    vm.agent_vm("mount").succeeds();
+    let file = vm.mounted().join("from-host.txt");
+    fs_err::write(&file, "from the host\n").unwrap();
+    vm.agent("cat from-host.txt").succeeds().stdout_is("from the host");
+    vm.git("-C ../.agent-vm-mounts/workspace/app-feature status")
+        .fails(128)
+        .stderr_has("dubious ownership");
+    fs_err::remove_file(&file).unwrap();
+    vm.agent("test ! -e from-host.txt").succeeds();
+
+    let user = vm.lab.host("sleep", "1000").in_dir(vm.mounted()).background();
+    vm.agent_vm("stop").fails(1).stderr_has("sleep (process ").stderr_has("unmount --force");
+    assert_eq!(vm.status()["vm"]["status"], "running");
+    user.signal(Signal::KILL);
+    user.finish();
+}
+
 fn clock_of_the_guest_is_set_right(vm: &Vm) {
     step("the guest's clock is set right");
     vm.agent("sudo -n date -s '3 hours ago' >/dev/null").succeeds();
@@ -255,7 +282,10 @@ fn changed_package_list_is_installed_after_apts_lock_is_free(vm: &Vm) {
 fn stopped_vm_is_left_alone_by_what_only_looks(vm: &Vm) {
     // aws/git-remote-codecommit#52
     step("a stopped VM is left alone by what only looks");
+    assert_eq!(vm.status()["mount"]["state"], "mounted");
     vm.agent_vm("stop").succeeds();
+    assert_eq!(vm.status()["mount"]["state"], "none");
+    assert!(vm.lab.mounts().is_empty());
     assert!(vm.processes().is_empty());
     let sessions = vm.lab.ssh_sessions_of(|| {
         for command in ["remote -v", "status -sb", "branch -vv"] {
@@ -293,6 +323,8 @@ fn push_starts_the_vm_again(vm: &Vm) {
     vm.agent("git rev-parse HEAD && cat second.txt")
         .succeeds()
         .stdout_is(&format!("{tip}\nsecond"));
+    vm.agent_vm("mount").succeeds();
+    assert_eq!(fs_err::read_to_string(vm.mounted().join("second.txt")).unwrap(), "second\n");
 }
 
 fn killed_vm_comes_back_with_its_workspaces(vm: &Vm) {
@@ -314,6 +346,8 @@ fn killed_vm_comes_back_with_its_workspaces(vm: &Vm) {
     }
     let ran = push.finish();
     vm.agent_vm("start").succeeds();
+    vm.agent_vm("mount").succeeds();
+    assert!(vm.mounted().join("feature.txt").exists());
     let head = vm.agent("git rev-parse HEAD").succeeds().text();
     let known = [before.as_str(), &app.tip("feature")];
     assert!(known.contains(&head.as_str()), "HEAD is {head}, which nobody made\n{ran}");
@@ -336,11 +370,15 @@ fn unsaved_work_is_not_thrown_away(vm: &Vm) {
 
 fn destroy_leaves_nothing(vm: &Vm) {
     step("destroy leaves nothing");
+    let user = vm.lab.host("sleep", "1000").in_dir(vm.mounted()).background();
     // hashicorp/vagrant#10377: a QEMU that hangs must not outlive its VM.
     for pid in vm.processes_of("qemu-system") {
         kill_process(pid, Signal::STOP).unwrap();
     }
-    vm.agent_vm("destroy --force").succeeds();
+    vm.agent_vm("destroy --force").succeeds().stderr_has("sleep (process ");
+    assert!(vm.lab.mounts().is_empty());
+    user.signal(Signal::KILL);
+    user.finish();
     assert!(vm.processes().is_empty());
     assert!(!vm.lab.home().join(".lima/agent-vm").exists());
     assert_eq!(vm.status()["vm"]["status"], "absent");

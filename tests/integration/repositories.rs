@@ -161,13 +161,15 @@ fn branch_names_with_shell_text_are_only_names() {
 #[test]
 fn long_branch_names_are_cut_with_a_hash() {
     // superset-sh/superset#3729
-    let lab = Lab::new();
-    let start = format!("{}/{}/{}", "a".repeat(80), "b".repeat(80), "c".repeat(80));
+    let lab = Lab::with_home("home");
+    let long = lab.init(&"r".repeat(100));
+    long.commit("a.txt", "a\n");
+    let start = format!("{}/{}/{}", "a".repeat(120), "b".repeat(120), "c".repeat(119));
     let (one, two) = (format!("{start}1"), format!("{start}2"));
     for branch in [&one, &two] {
-        lab.git(["branch", branch, "feature"]).succeeds();
-        lab.app().enrol(branch);
-        lab.git(["push", "-q", &format!("agentvm::{branch}")]).succeeds();
+        long.git(["branch", branch]).succeeds();
+        long.enrol(branch);
+        long.git(["push", "-q", &format!("agentvm::{branch}")]).succeeds();
     }
     let names = lab.workspaces();
     assert_eq!(names.len(), 2);
@@ -175,10 +177,10 @@ fn long_branch_names_are_cut_with_a_hash() {
         assert!(name.len() <= 255, "{name}");
         let agents = lab.workspace(name).commit("agent.txt", name);
         let branch = lab.workspace(name).git("symbolic-ref --short HEAD").succeeds().text();
-        lab.git(["fetch", "-q", &format!("agentvm::{branch}")]).succeeds();
-        assert_eq!(lab.app().tip("FETCH_HEAD"), agents);
+        long.git(["fetch", "-q", &format!("agentvm::{branch}")]).succeeds();
+        assert_eq!(long.tip("FETCH_HEAD"), agents);
     }
-    lab.agent_vm("status --json").succeeds().stdout_has(&one).stdout_has(&two);
+    long.git("agent-vm status --json").succeeds().stdout_has(&one).stdout_has(&two);
 }
 
 #[test]

@@ -25,18 +25,21 @@ operation() {
 # Paths whose changes git was told not to look for (assume-unchanged, skip-worktree), changed
 # nevertheless. NUL at each end.
 hidden_changes() {
-  g ls-files -v -z | tr '\0\n' '\n\0' | grep -q '^[a-zS]' || return 0
+  g ls-files -v | grep -q '^[a-zS]' || return 0
   # Not in the workspace, where another session would clear it away.
   copy=$(mktemp) && cp -p "$1/index" "$copy" || return 1
   # Given both options, git obeys the first alone.
   for flag in --no-assume-unchanged --no-skip-worktree; do
-    g ls-files -v -z | tr '\0\n' '\n\0' | sed -n 's/^[a-zS] //p' | tr '\0\n' '\n\0' |
-      GIT_INDEX_FILE=$copy g update-index "$flag" -z --stdin
+    flagged | GIT_INDEX_FILE=$copy g update-index "$flag" -z --stdin
   done
   GIT_INDEX_FILE=$copy g update-index -q --refresh >/dev/null
-  GIT_INDEX_FILE=$copy g diff-files -z --name-only --diff-filter=MT
+  flagged | xargs -0 env GIT_INDEX_FILE="$copy" git --literal-pathspecs -c core.fsmonitor=false \
+    diff-files -z --name-only --diff-filter=MT --
   rm -f "$copy" "$copy.lock"
 }
+
+# grep would take a name with a line end for two lines.
+flagged() { g ls-files -v -z | tr '\0\n' '\n\0' | sed -n 's/^[a-zS] //p' | tr '\0\n' '\n\0'; }
 
 refuse_push() {
   warn "error: $1"

@@ -39,32 +39,57 @@ say_owner() {
   say ref "$its_ref"
 }
 
-# inspect NAME FILE: fields of one workspace; FILE has the commits that the host holds. What is
-# missing at the end was not learned.
+# inspect NAME: fields of one workspace. $area/ids has the commits that the host holds, $ids too. What
+# is missing at the end was not learned.
 inspect() {
   w=$root/$1
   cd "$w" || { say error 'it cannot be entered'; return; }
-  trouble=$(g rev-parse --git-dir 2>&1 >/dev/null) || {
-    say error "git cannot read it: $(printf '%s\n' "$trouble" | head -n 1)"
+  # Lines "ID REF TIME SUBJECT"; what else git says counts as a ref that the host does not know.
+  branches=$(g for-each-ref \
+    --format='%(objectname) %(refname) %(committerdate:unix) %(contents:subject)' refs/heads 2>&1) || {
+    say error "git cannot read it: ${branches%%"$nl"*}"
     return
   }
-  say checked_out "$(g symbolic-ref -q HEAD)"
-  say head "$(g rev-parse -q --verify HEAD)"
+  { read_head && read_tip HEAD; } || { say error 'git was killed there'; return; }
+  ! is_null "$tip" || tip=
+  at=$tip tip='' last='' unknown=''
+  is_known "$at" || unknown=1
+  while read -r id name rest; do
+    [ "$name" != "$its_ref" ] || tip=$id
+    [ "$name" != "$head" ] || last="$id $rest"
+    is_known "$id" || unknown=1
+  done <<END
+$branches
+END
+  say checked_out "$head"
+  say head "$at"
   say operation "$(operation .git)"
-  say stashes "$(g rev-list -g --count refs/stash -- 2>/dev/null || echo 0)"
-  [ -z "$(g rev-parse -q --verify HEAD)" ] || say last "$(g log -1 --format='%H %ct %s' HEAD --)"
-  inspect_commits "$2"
-  inspect_files "$2.state.$$"
+  stashes=0
+  if [ -e .git/logs/refs/stash ] || [ -d .git/reftable ]; then
+    stashes=$(g rev-list -g --count refs/stash -- 2>/dev/null || echo 0)
+  fi
+  say stashes "$stashes"
+  [ "${last%% *}" = "$at" ] || last=$(g log -1 --format='%H %ct %s' HEAD --)
+  [ -z "$at" ] || say last "$last"
+  say tip "$tip"
+  inspect_commits
+  inspect_files
 }
 
+is_known() {
+  case $ids in *"${1:-$nl}"*) ;; *) return 1 ;; esac
+}
+
+# What the host lacks: nothing, if it holds HEAD and the tip of every branch.
 inspect_commits() {
-  head=
-  g rev-parse -q --verify HEAD >/dev/null && head=HEAD
-  ref=$(git config --file .git/config --get agentvm.ref)
-  tip=$(g rev-parse -q --verify "$ref")
-  say tip "$tip"
-  known=$(known_here "$1")
-  walk=$(printf '%s\n' "$known" | g rev-list --branches $head --stdin) || return
+  if [ -z "$unknown" ]; then
+    say unfetched_count 0
+    say commits_learned yes
+    return
+  fi
+  known=$(known_here "$area/ids")
+  # shellcheck disable=SC2086 # one word, or none
+  walk=$(printf '%s\n' "$known" | g rev-list --branches ${at:+HEAD} --stdin) || return
   say unfetched_count "$(printf '%s\n' "$walk" | grep -c .)"
   printf '%s\n' "$walk" | grep . | each unfetched
   [ -z "$tip" ] || printf '%s\n' "$known" | g rev-list --boundary "$tip" --stdin |
@@ -73,43 +98,48 @@ inspect_commits() {
 }
 
 inspect_files() {
-  state=$1
+  hidden=0
+  if g ls-files -v | grep -q '^[a-zS]'; then
+    hidden=$(hidden_changes .git | tr -dc '\0' | wc -c)
+  fi
+  state=$area/$count.state
   if ! work_tree_state matching >"$state"; then
-    rm -f "$state"
     say error 'git status fails there'
     return
   fi
-  hidden=$(hidden_changes .git | tr -dc '\0' | wc -c)
-  states=$(tr '\0\n' '\n?' <"$state" | cut -c1-2 | sort | uniq -c)
-  rm -f "$state"
-  say changed "$(printf '%s\n' "$states" |
-    awk -v n="$hidden" '$2 != "??" && $2 != "!!" { n += $1 } END { print n + 0 }')"
-  say untracked "$(printf '%s\n' "$states" | awk '$2 == "??" { n = $1 } END { print n + 0 }')"
-  say ignored_bytes "$(g ls-files -z -o -i --exclude-standard --directory |
-    xargs -0 -r du -sk -- 2>/dev/null | awk '{ n += $1 } END { printf "%.0f", n * 1024 }')"
+  set -- 0 0 0
+  if [ -s "$state" ]; then
+    # shellcheck disable=SC2046 # three numbers
+    set -- $(tr '\0\n' '\n?' <"$state" | awk '
+      /^\?\?/ { untracked++; next }
+      /^!!/ { ignored++; next }
+      { changed++ }
+      END { print changed + 0, untracked + 0, ignored + 0 }')
+  fi
+  say changed $(($1 + hidden))
+  say untracked "$2"
+  bytes=0
+  [ "$3" = 0 ] || bytes=$(g ls-files -z -o -i --exclude-standard --directory |
+    xargs -0 -r du -sk -- 2>/dev/null | awk '{ n += $1 } END { printf "%.0f", n * 1024 }')
+  say ignored_bytes "$bytes"
 }
 
-# Of one workspace, in a process of its own: it and all that it started are ended at the limit.
 look_into() {
   say workspace "$1"
   say_owner "$1"
-  # shellcheck disable=SC2016 # the inner shell expands them
-  timeout -k 1 "$limit" sh -c 'eval "$(printf %s "$1" | base64 -d)"' agentvm \
-    "$program" "$nonce" "$hash" "$now" inspect "p$1" "p$ids" ||
-    say error "it takes longer than $limit s to look into it"
+  inspect "$1"
 }
 
 # All workspaces, four at a time, so that one that hangs does not hold up the others.
 status() {
   area=$(mktemp -d) || fail failed 'cannot make a temporary directory in the VM'
-  ids=$area/ids
-  cat >"$ids"
+  ids=$nl$(tee "$area/ids")
   workspaces >"$area/names"
   running='' count=0
   while read -r name; do
     count=$((count + 1))
     look_into "$name" >"$area/$count.fields" 2>/dev/null </dev/null &
-    running="$running $!"
+    running="$running $!:$count"
     [ $((count % 4)) -ne 0 ] || wait_for_all
   done <"$area/names"
   wait_for_all
@@ -120,32 +150,59 @@ status() {
   say end ok
 }
 
+# Waits for $running, words PID:NUMBER, and gives what they said. At the limit they and all that they
+# started are ended.
 wait_for_all() {
-  for child in $running; do
-    wait_limited "$child" $((limit + 2))
-  done
-  running=
-  for fields in "$area"/*.fields; do
-    [ -f "$fields" ] && cat "$fields" && rm -f "$fields"
-  done
-}
-
-# wait_limited PID SECONDS: waits for a child, ends it after that time. Nothing of it stays behind.
-wait_limited() {
+  [ -n "$running" ] || return 0
   (
     cd /
     nap=
     trap 'kill "$nap" 2>/dev/null; exit' TERM
-    sleep "$2" &
+    sleep "$limit" &
     nap=$!
     wait "$nap"
-    kill "$1" 2>/dev/null
+    for child in $running; do
+      kill -0 "${child%:*}" 2>/dev/null && end_tree "${child%:*}"
+    done
   ) >/dev/null 2>&1 <&- &
   watchdog=$!
-  wait "$1"
-  result=$?
+  for child in $running; do
+    wait "${child%:*}"
+    # What it said may end in the middle of a field, which the host could not read on from.
+    if [ $? -lt 128 ]; then
+      cat "$area/${child#*:}.fields"
+    else
+      sed -n "${child#*:}p" "$area/names" | while read -r name; do
+        say workspace "$name"
+        say_owner "$name"
+      done
+      say error "it takes longer than $limit s to look into it"
+    fi
+  done
   kill "$watchdog" 2>/dev/null
-  [ "$result" -lt 128 ]
+  running=
+}
+
+# Ends a process and all that it started.
+end_tree() {
+  tree=" $1 "
+  found=1
+  while [ -n "$found" ]; do
+    found=
+    for stat in /proc/[0-9]*/stat; do
+      read -r line 2>/dev/null <"$stat" || continue
+      process=${stat#/proc/}
+      process=${process%/stat}
+      # PID (NAME) STATE PARENT …: the name may hold anything.
+      line=${line##*) ? }
+      case $tree in
+        *" $process "*) ;;
+        *" ${line%% *} "*) tree="$tree$process " found=1 ;;
+      esac
+    done
+  done
+  # shellcheck disable=SC2086 # one word each
+  kill -KILL $tree
 }
 
 # What is in this VM, by name: workspaces with their owners, other things beside them, the trash.

@@ -25,7 +25,7 @@ while [ "$count" -gt 0 ]; do
 done
 
 case $verb in
-  run | inspect | list-losses) ;;
+  run | list-losses) ;;
   *)
     printf 'agentvm/1 %s %s\n' "$nonce" "$(date +%s)"
     # The connection may go away; what was begun is still ended in order.
@@ -53,7 +53,6 @@ case $verb in
   status)
     limit=$1
     status ;;
-  inspect) inspect "$1" "$2" ;;
   list) list ;;
   losses)
     limit=$1

@@ -90,10 +90,13 @@ impl Guest {
 
     fn environment(&self) -> Vec<(&str, String)> {
         let system = std::env::var("PATH").unwrap_or_default();
+        // A directory of programs that the guest user can read.
+        let git = std::env::var("AGENTVM_TEST_GUEST_GIT").unwrap_or_default();
+        let git = if git.is_empty() { git } else { git + ":" };
         vec![
             ("HOME", self.path("home").to_owned()),
             // Fakes put into `bin` come first.
-            ("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin:{system}", self.path("bin"))),
+            ("PATH", format!("{}:{git}/usr/local/bin:/usr/bin:/bin:{system}", self.path("bin"))),
             ("GIT_CONFIG_NOSYSTEM", "1".to_owned()),
             (MARK, self.path("").to_owned()),
         ]
@@ -192,7 +195,7 @@ impl Guest {
             format!("PidFile \"{}\"", self.pid_file().display()),
             format!("AuthorizedKeysFile \"{}\"", self.ssh.join("id.pub").display()),
             format!("SetEnv {}", set.join(" ")),
-            "AcceptEnv LANG LC_*".to_owned(),
+            "AcceptEnv LANG LC_* GIT_PROTOCOL".to_owned(),
             "Subsystem sftp internal-sftp".to_owned(),
             "StrictModes no".to_owned(),
             "UsePAM no".to_owned(),

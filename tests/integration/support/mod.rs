@@ -92,7 +92,8 @@ impl Lab {
         let lab = Self { guest: None, home, dir };
         lab.add_to_git_config(
             "[user]\n\tname = Host User\n\temail = host@example.org\n\
-             [init]\n\tdefaultBranch = main\n[advice]\n\tdetachedHead = false\n",
+             [init]\n\tdefaultBranch = main\n[advice]\n\tdetachedHead = false\n\
+             [agentvm]\n\tmount = false\n",
         );
         lab
     }
@@ -149,16 +150,26 @@ impl Lab {
 
     /// A program on the host, in the home directory.
     pub(crate) fn host(&self, program: &str, args: impl Words) -> Run {
-        let path = std::env::var("PATH").unwrap_or_default();
         Run::new(program, args, &self.home)
             .env("HOME", &self.home)
-            .env("PATH", format!("{}:{path}", self.dir.path().join("bin").display()))
+            .env("PATH", self.host_path())
             .env("LANG", "C.UTF-8")
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_AUTHOR_DATE", DATE)
             .env("GIT_COMMITTER_DATE", DATE)
             .env("GIT_AGENT_VM_TRACE", self.trace_file())
             .env(MARK, self.dir.path())
+    }
+
+    /// Our programs, then the git of `$AGENTVM_TEST_GIT` (a directory of programs) where that is
+    /// set, then the system's.
+    fn host_path(&self) -> std::ffi::OsString {
+        let mut dirs = vec![self.dir.path().join("bin")];
+        dirs.extend(
+            std::env::var_os("AGENTVM_TEST_GIT").filter(|dir| !dir.is_empty()).map(PathBuf::from),
+        );
+        dirs.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+        std::env::join_paths(dirs).expect("no directory has a colon")
     }
 
     /// git in the repository `app`.
@@ -283,6 +294,28 @@ impl Lab {
         self.guest().borrow().kill(signal, pids);
     }
 
+    /// What is mounted below the lab's directory, innermost last: `PATH KIND SOURCE` of each.
+    pub(crate) fn mounts(&self) -> Vec<(PathBuf, String)> {
+        let table = fs_err::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let mounts = table.lines().filter_map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let path = PathBuf::from(unescape(words.get(4)?));
+            path.starts_with(self.dir.path()).then(|| (path, line.to_owned()))
+        });
+        mounts.collect()
+    }
+
+    /// Takes every mount below the lab's directory down, as a last resort. False where one stays.
+    fn unmount_all(&self) -> bool {
+        for lazily in [false, true] {
+            for (path, _) in self.mounts().iter().rev() {
+                let words = if lazily { vec!["-u", "-z"] } else { vec!["-u"] };
+                std::process::Command::new("fusermount3").args(words).arg(path).output().ok();
+            }
+        }
+        self.mounts().is_empty()
+    }
+
     fn trace_file(&self) -> PathBuf {
         self.dir.path().join("trace")
     }
@@ -340,6 +373,9 @@ impl Drop for Lab {
         if let Some(guest) = &self.guest {
             guest.borrow_mut().stop();
         }
+        // Nothing may be deleted through a mount, so the directory stays where one does.
+        let unmounted = self.unmount_all();
+        self.dir.disable_cleanup(!unmounted);
         let deadline = Instant::now() + Duration::from_secs(5);
         let mut left = self.host_processes();
         while !left.is_empty() && Instant::now() < deadline {
@@ -352,6 +388,28 @@ impl Drop for Lab {
                 rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
             }
         }
+        assert!(unmounted || std::thread::panicking(), "left mounted: {:#?}", self.mounts());
         assert!(left.is_empty() || std::thread::panicking(), "processes left behind: {left:#?}");
     }
+}
+
+/// Takes the octal escapes of `/proc/self/mountinfo` back.
+fn unescape(word: &str) -> std::ffi::OsString {
+    use std::os::unix::ffi::OsStringExt as _;
+    let mut out = Vec::new();
+    let mut rest = word.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let digits = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(value) if byte == b'\\' => {
+                out.push(value);
+                rest = &tail[3..];
+            }
+            _ => {
+                out.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    std::ffi::OsString::from_vec(out)
 }
