@@ -184,7 +184,7 @@ hook_push_to_checkout() { # NEW
   cd "$w" || exit 1
   GIT_DIR=$gitdir GIT_WORK_TREE=$w
   export GIT_DIR GIT_WORK_TREE
-  { read_head && read_tip HEAD; } || refuse_push 'git was killed in the workspace'
+  { read_head && read_tip "${head:-HEAD}"; } || refuse_push 'git was killed in the workspace'
   ref=${head:-HEAD} old=$tip
   refuse_dirty
   [ -d "$w/.git" ] ||

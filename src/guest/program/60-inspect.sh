@@ -50,7 +50,7 @@ inspect() {
     say error "git cannot read it: ${branches%%"$nl"*}"
     return
   }
-  { read_head && read_tip HEAD; } || { say error 'git was killed there'; return; }
+  { read_head && read_tip "${head:-HEAD}"; } || { say error 'git was killed there'; return; }
   ! is_null "$tip" || tip=
   at=$tip tip='' last='' unknown=''
   is_known "$at" || unknown=1
