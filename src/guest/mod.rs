@@ -3,6 +3,7 @@
 //! The program travels as the ssh command itself, so nothing needs installing and its standard
 //! input stays free for git. See [`wire`] for what it answers.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -34,6 +35,30 @@ const PROGRAM: &str = concat!(
     include_str!("program/90-main.sh"),
 );
 
+/// What git's own commands need of it. The rest would only be decoded and read by a shell each time.
+const FOR_GIT: &str = concat!(
+    include_str!("program/10-common.sh"),
+    include_str!("program/20-workspace.sh"),
+    include_str!("program/30-mend.sh"),
+    include_str!("program/40-receive.sh"),
+    include_str!("program/50-upload.sh"),
+    include_str!("program/90-main.sh"),
+);
+
+/// The program for a verb, as it is sent: without its comments.
+fn program_for(verb: &str) -> &'static str {
+    static WHOLE: LazyLock<String> = LazyLock::new(|| without_comments(PROGRAM));
+    static GIT: LazyLock<String> = LazyLock::new(|| without_comments(FOR_GIT));
+    if matches!(verb, "receive" | "upload") { &GIT } else { &WHOLE }
+}
+
+/// A shell text without the lines that are comments only. No text in quotes or of a here-document in
+/// ours has such a line.
+fn without_comments(text: &str) -> String {
+    let counts = |line: &&str| !matches!(line.trim_start().bytes().next(), None | Some(b'#'));
+    text.lines().filter(counts).flat_map(|line| [line, "\n"]).collect()
+}
+
 // One argument of a program may have 128 KiB on Linux; base64 makes four bytes of three.
 const _: () =
     assert!(PROGRAM.len() / 3 * 4 <= 90 << 10, "the guest program is too long to be sent");
@@ -59,7 +84,7 @@ impl Call {
     /// A call without arguments.
     #[must_use]
     pub fn new(verb: &'static str) -> Self {
-        Self::of(PROGRAM, verb)
+        Self::of(program_for(verb), verb)
     }
 
     /// A call of another program that speaks as the guest program does; at most 90 KB in base64.

@@ -66,10 +66,13 @@ impl Running {
             match self.child.try_wait() {
                 Ok(Some(status)) => return Ok(Some(status.into())),
                 Ok(None) if Instant::now() >= deadline => return Ok(None),
-                Ok(None) => thread::sleep(pause),
+                Ok(None) => {}
                 Err(error) => return Err(ProcessError::Io(self.name.clone(), error)),
             }
-            pause = (pause * 2).min(Duration::from_millis(20));
+            if !sleep_until_end(&self.child, deadline) {
+                thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(20));
+            }
         }
     }
 
@@ -92,6 +95,23 @@ impl Running {
     pub fn let_go(mut self) {
         self.let_go = true;
     }
+}
+
+/// Sleeps until a child has ended or the deadline has come; false where only asking again helps.
+#[cfg(target_os = "linux")]
+fn sleep_until_end(child: &Child, deadline: Instant) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    let Ok(handle) = pidfd_open(Pid::from_child(child), PidfdFlags::empty()) else { return false };
+    let left = deadline.saturating_duration_since(Instant::now());
+    let left = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 3600, tv_nsec: 0 });
+    // A signal ends it early, which is as good.
+    poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&left)).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sleep_until_end(_child: &Child, _deadline: Instant) -> bool {
+    false
 }
 
 impl Drop for Running {
