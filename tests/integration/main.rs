@@ -11,6 +11,7 @@ mod completions;
 mod connect;
 mod docs;
 mod doctor;
+mod doctor_vm;
 mod enrolment;
 mod environment;
 mod fetch;
