@@ -167,10 +167,15 @@ fn fish(root: &Command) -> String {
         }
     }
     let verbs: Vec<&str> = of_branches(root).collect();
-    add(
-        &format!("__fish_seen_subcommand_from {}", verbs.join(" ")),
-        "-a \"(git for-each-ref --format='%(refname:strip=2)' refs/heads 2>/dev/null)\"",
-    );
+    let seen = format!("__fish_seen_subcommand_from {}", verbs.join(" "));
+    // Branches, and workspaces that the repository knows of, whether it has the branch or not.
+    for lines in [
+        "git for-each-ref --format='%(refname:strip=2)' refs/heads 2>/dev/null",
+        "git config --name-only --get-regexp '^remote\\.agentvm::.*\\.push\\$' 2>/dev/null | \
+         sed 's/^remote\\.agentvm:://; s/\\.push\\$//'",
+    ] {
+        add(&seen, &format!("-a \"({lines})\""));
+    }
     out
 }
 

@@ -31,7 +31,7 @@ fn bash(lab: &Lab, words: &[&str]) -> Ran {
 
 fn app() -> Lab {
     let lab = Lab::host_only("home");
-    lab.make_app();
+    lab.make_app().enrol("gone/away.push");
     lab
 }
 
@@ -41,8 +41,10 @@ fn bash_completes_verbs_options_and_branches() {
     for command in [&["git-agent-vm"][..], &["git", "agent-vm"]] {
         let tab = |words: &[&str]| bash(&lab, &[command, words].concat()).text();
         assert_eq!(tab(&["cle"]), "|clean |\n|clean-all |");
-        assert_eq!(tab(&["push", ""]), "|feature |\n|main |");
+        assert_eq!(tab(&["push", ""]), "|feature |\n|gone/away.push |\n|main |");
         assert_eq!(tab(&["-q", "connect", "f"]), "|feature |");
+        // A workspace whose branch is not here.
+        assert_eq!(tab(&["fetch", "g"]), "|gone/away.push |");
         assert_eq!(tab(&["--color", "never", "fetch", "m"]), "|main |");
         assert_eq!(tab(&["--color", "a"]), "|auto |\n|always |");
         assert_eq!(tab(&["start", "--m"]), "|--memory |");
@@ -83,6 +85,9 @@ fn zsh_takes_the_completion() {
     }
     let file = printed(&lab, "zsh");
     let file = file.to_str().unwrap();
+    let script = "compadd() { print -l -- ${(P)2} }; source $1; __git_agent_vm_branches";
+    let ran = lab.host("zsh", ["-fc", script, "zsh", file]).in_dir(lab.app().path()).succeeds();
+    ran.stdout_has("feature\nmain\ngone/away.push");
     lab.host("zsh", ["-fn", file]).succeeds().stderr_is("");
     let script = "autoload -U compinit && compinit -D && source $1 && echo $_comps[git-agent-vm]";
     lab.host("zsh", ["-fc", script, "zsh", file]).succeeds().stdout_is("_git-agent-vm");
@@ -104,7 +109,9 @@ fn fish_completes_verbs_options_and_branches() {
     for command in ["git-agent-vm", "git agent-vm"] {
         let verbs = tab(&format!("{command} cle"));
         assert!(verbs.contains("clean\t") && verbs.contains("clean-all\t"), "{verbs}");
-        assert_eq!(tab(&format!("{command} push ")), "feature\nmain", "{command}");
+        // A workspace whose branch is not here comes along.
+        let all = "feature\ngone/away.push\nmain";
+        assert_eq!(tab(&format!("{command} push ")), all, "{command}");
         assert_eq!(tab(&format!("{command} -q fetch m")), "main", "{command}");
         assert!(tab(&format!("{command} start --mem")).starts_with("--memory"), "{command}");
     }

@@ -41,7 +41,12 @@ __git_agent_vm() {
         *) case $verb:$places in
             :*) __git_agent_vm_words '' ;;
             @BRANCH@)
-                "$git" for-each-ref --format='%(refname:strip=2)' refs/heads 2>/dev/null ;;
+                {
+                    "$git" for-each-ref --format='%(refname:strip=2)' refs/heads
+                    # Workspaces that this repository knows of, whether it has the branch or not.
+                    "$git" config --name-only --get-regexp '^remote\.agentvm::.*\.push$' |
+                        sed 's/^remote\.agentvm:://; s/\.push$//'
+                } 2>/dev/null | sort -u ;;
             *) __git_agent_vm_words "$verb" | grep -v '^-' ;;
             esac ;;
         esac

@@ -5,7 +5,12 @@
 
 __git_agent_vm_branches() {
     local -a branches
-    branches=(${(f)"$(git for-each-ref --format='%(refname:strip=2)' refs/heads 2>/dev/null)"})
+    branches=(${(fu)"$({
+        git for-each-ref --format='%(refname:strip=2)' refs/heads
+        # Workspaces that this repository knows of, whether it has the branch or not.
+        git config --name-only --get-regexp '^remote\.agentvm::.*\.push$' |
+            sed 's/^remote\.agentvm:://; s/\.push$//'
+    } 2>/dev/null)"})
     compadd -a branches
 }
 
