@@ -22,6 +22,7 @@ pub mod identity;
 pub mod image;
 pub mod loss;
 pub mod mount;
+mod packages;
 pub mod process;
 pub mod provision;
 pub mod remote;

@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::packages::System;
 use super::programs::{HELPER, find_helper};
 use super::{Check, Situation, shell_path};
 use crate::config::ProviderKind;
+use crate::packages::System;
 
 /// The PATH that a desktop gives, at least.
 const LINUX: &[&str] = &["/usr/local/bin", "/usr/bin", "/bin"];
@@ -65,8 +65,8 @@ fn judge(system: &System, dirs: &[&str], found: &[PathBuf]) -> Check {
 #[cfg(test)]
 mod tests {
     use super::super::Severity;
-    use super::super::packages::Signs;
     use super::*;
+    use crate::packages::Signs;
 
     #[test]
     fn what_lies_in_a_home_directory_is_hidden_from_a_desktop() {

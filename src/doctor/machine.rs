@@ -3,9 +3,9 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::packages::System;
 use super::{Check, Situation, shell_path};
 use crate::config::{Accel, ProviderKind};
+use crate::packages::System;
 use crate::state;
 use crate::ui;
 use crate::vm::lima::{self, NoKvm};
@@ -175,8 +175,8 @@ fn proxies(provider: ProviderKind, is_set: impl Fn(&str) -> bool) -> Option<Chec
 #[cfg(test)]
 mod tests {
     use super::super::Severity;
-    use super::super::packages::Signs;
     use super::*;
+    use crate::packages::Signs;
 
     fn system(kernel: &str) -> System {
         let signs =

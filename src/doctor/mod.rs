@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::git::Repo;
+use crate::packages::System;
 use crate::process;
 use crate::sanitize;
 
@@ -19,7 +20,6 @@ mod gui;
 mod machine;
 mod masters;
 mod mount;
-mod packages;
 mod programs;
 mod releases;
 mod repository;
@@ -28,7 +28,6 @@ mod sources;
 mod state;
 mod vm;
 
-use packages::System;
 use sources::Entry;
 
 /// No program that is asked may take longer than this.

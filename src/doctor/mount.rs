@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::packages::{Package, System};
 use super::{Check, Situation, programs, shell_path};
 use crate::config::Mounting;
 use crate::mount::{Mount, State};
+use crate::packages::{Package, System};
 use crate::process::{Cmd, ProcessError};
 
 /// A mount that is silent for this long is dead.

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::packages::{Package, System};
 use super::{Check, Situation, shell_path};
 use crate::config::ProviderKind;
+use crate::packages::{Package, System};
 use crate::process::{Cmd, Output};
 use crate::vm::lima;
 

@@ -198,10 +198,10 @@ fn mirrors(situation: &Situation) -> Vec<Check> {
 #[cfg(test)]
 mod tests {
     use super::super::Severity;
-    use super::super::packages::System;
     use super::super::sources::parse;
     use super::*;
     use crate::config::Config;
+    use crate::packages::System;
 
     fn with(entries: &[(&str, &str, &str)]) -> Situation {
         let bytes: String = entries

@@ -1,10 +1,10 @@
 //! What every topic rests on: git, the repository and the configuration with its sources.
 
-use super::packages::{Package, System};
 use super::{Check, Situation, programs, releases, shell_word};
 use crate::config::{Config, Problem, Setting};
 use crate::git::{self, Repo, version};
 use crate::identity::RepoId;
+use crate::packages::{Package, System};
 use crate::process::ProcessError;
 
 /// One setting of git, and where it stands.
@@ -217,8 +217,8 @@ fn config_checks(
 
 #[cfg(test)]
 mod tests {
-    use super::super::packages::Signs;
     use super::*;
+    use crate::packages::Signs;
 
     fn debian() -> System {
         let signs = Signs {

@@ -4,10 +4,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::packages::System;
 use super::{Check, Situation, shell_path};
 use crate::config::ProviderKind;
 use crate::identity::RepoId;
+use crate::packages::System;
 use crate::state;
 use crate::vm::lima;
 

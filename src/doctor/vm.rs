@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use super::packages::Package;
 use super::{Check, Situation, repository, shell_word};
 use crate::clock;
 use crate::config::{Config, ProviderKind};
 use crate::error::{self, Kind};
 use crate::guest::{Call, Guest, Session};
+use crate::packages::Package;
 use crate::sanitize::GuestText;
 use crate::ssh::Endpoint;
 use crate::vm::lima::{self, Lima, Look};

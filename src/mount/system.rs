@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::packages;
 use crate::process::Cmd;
 
 /// An operating system of the host.
@@ -65,40 +66,16 @@ impl System {
         words.iter().map(line).collect()
     }
 
-    /// How sshfs is installed, by the words of `/etc/os-release`.
-    fn how_to_install(self, os_release: &str) -> String {
-        if self == System::Macos {
-            return "install it: brew install --cask macfuse && brew install gromgit/fuse/sshfs-mac"
-                .to_owned();
-        }
-        let ids: Vec<&str> = os_release
-            .lines()
-            .filter_map(|line| line.strip_prefix("ID=").or(line.strip_prefix("ID_LIKE=")))
-            .flat_map(|value| value.trim_matches('"').split(' '))
-            .collect();
-        let known = [
-            ("debian", "apt-get install sshfs"),
-            ("fedora", "dnf install fuse-sshfs"),
-            ("rhel", "dnf install fuse-sshfs"),
-            ("arch", "pacman -S sshfs"),
-            ("suse", "zypper install sshfs"),
-            ("alpine", "apk add sshfs"),
-        ];
-        match known.iter().find(|(id, _)| ids.contains(id)) {
-            Some((_, command)) => format!("install it: sudo {command}"),
-            None => "install sshfs with your system's package manager".to_owned(),
-        }
-    }
-
-    fn install_hint(self) -> String {
-        self.how_to_install(&std::fs::read_to_string("/etc/os-release").unwrap_or_default())
+    /// The command that installs sshfs, or brings it up to date.
+    fn install_hint() -> String {
+        packages::System::here().install(packages::Package::Sshfs)
     }
 
     /// Refuses where something is missing, or sshfs is one that can be led out of the mount.
     pub(crate) fn check_programs(self) -> anyhow::Result<()> {
         let missing = |name: &str| {
             Error::missing_program(format!("the program '{name}' was not found"))
-                .hint(self.install_hint())
+                .hint(Self::install_hint())
         };
         which::which("sshfs").map_err(|_| missing("sshfs"))?;
         if self == System::Linux {
@@ -117,7 +94,7 @@ impl System {
                     "this sshfs is too old: it has no option {option} and would {what}"
                 ))
                 .hint("needed is sshfs 3.7.6 or newer, or a distribution's with the fix for CVE-2026-47187")
-                .hint(self.install_hint())
+                .hint(Self::install_hint())
                 .into());
             }
         }
@@ -177,18 +154,5 @@ mod tests {
         );
         assert_eq!(shown(System::Linux, true), ["fusermount3|-u|-z|--|/m t"]);
         assert_eq!(shown(System::Macos, true)[1], "/usr/sbin/diskutil|unmount|force|/m t");
-    }
-
-    #[test]
-    fn the_command_that_installs_is_this_systems() {
-        let hint = |text: &str| System::Linux.how_to_install(text);
-        assert_eq!(hint("ID=debian\n"), "install it: sudo apt-get install sshfs");
-        assert_eq!(hint("ID=ubuntu\nID_LIKE=debian\n"), "install it: sudo apt-get install sshfs");
-        assert_eq!(
-            hint("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n"),
-            "install it: sudo dnf install fuse-sshfs"
-        );
-        assert_eq!(hint(""), "install sshfs with your system's package manager");
-        assert!(System::Macos.how_to_install("").contains("macfuse"));
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// A system's package manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Manager {
+pub(crate) enum Manager {
     Apt,
     Dnf,
     Pacman,
@@ -16,7 +16,7 @@ pub(super) enum Manager {
 
 /// What can be installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Package {
+pub(crate) enum Package {
     Git,
     Ssh,
     Lima,
@@ -28,34 +28,34 @@ pub(super) enum Package {
 
 /// The system that commands are for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct System {
-    pub(super) manager: Option<Manager>,
+pub(crate) struct System {
+    pub(crate) manager: Option<Manager>,
     /// Homebrew, on Linux beside the system's own manager.
     brew: bool,
     /// The word that a command needs in front to run as root.
     prefix: &'static str,
-    pub(super) macos: bool,
+    pub(crate) macos: bool,
     /// Windows' Subsystem for Linux: 1 or 2.
-    pub(super) wsl: Option<u8>,
+    pub(crate) wsl: Option<u8>,
     arch: &'static str,
 }
 
 /// What a system says of itself.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Signs<'a> {
+pub(crate) struct Signs<'a> {
     /// `/etc/os-release`.
-    pub(super) os_release: &'a str,
+    pub(crate) os_release: &'a str,
     /// `/proc/sys/kernel/osrelease`.
-    pub(super) kernel: &'a str,
-    pub(super) macos: bool,
-    pub(super) root: bool,
+    pub(crate) kernel: &'a str,
+    pub(crate) macos: bool,
+    pub(crate) root: bool,
     /// `x86_64` or `aarch64`.
-    pub(super) arch: &'static str,
+    pub(crate) arch: &'static str,
 }
 
 impl System {
     /// The one that we run on.
-    pub(super) fn here() -> Self {
+    pub(crate) fn here() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let release = ["/etc/os-release", "/usr/lib/os-release"];
         let os_release = release.into_iter().map(read).find(|text| !text.is_empty());
@@ -73,7 +73,7 @@ impl System {
     }
 
     /// The system that gives these signs and has these programs.
-    pub(super) fn of(signs: Signs<'_>, has: impl Fn(&str) -> bool) -> Self {
+    pub(crate) fn of(signs: Signs<'_>, has: impl Fn(&str) -> bool) -> Self {
         let value = |key: &str| {
             let line = signs.os_release.lines().find_map(|line| line.trim().strip_prefix(key));
             line.unwrap_or_default().trim_matches(['"', '\'']).to_owned()
@@ -99,12 +99,12 @@ impl System {
     }
 
     /// A command line that root has to run.
-    pub(super) fn as_root(&self, command: &str) -> String {
+    pub(crate) fn as_root(&self, command: &str) -> String {
         format!("{}{command}", self.prefix)
     }
 
     /// The command that installs something, or in words what to install.
-    pub(super) fn install(&self, package: Package) -> String {
+    pub(crate) fn install(&self, package: Package) -> String {
         if self.macos && package == Package::Sshfs {
             // sshfs needs macFUSE, which is no formula.
             let brew = "brew install --cask macfuse && brew install gromgit/fuse/sshfs-mac";
@@ -126,7 +126,7 @@ impl System {
     }
 
     /// The command that brings something up to date.
-    pub(super) fn upgrade(&self, package: Package) -> String {
+    pub(crate) fn upgrade(&self, package: Package) -> String {
         let names = self.manager.and_then(|manager| self.names(manager, package));
         match (self.manager, names) {
             (Some(Manager::Apt), Some(names)) => self.as_root(&format!(
@@ -143,7 +143,7 @@ impl System {
     }
 
     /// The command that tells which package a file is of: its words and the file's name last.
-    pub(super) fn owner_command(&self) -> Option<&'static [&'static str]> {
+    pub(crate) fn owner_command(&self) -> Option<&'static [&'static str]> {
         match self.manager? {
             Manager::Apt => Some(&["dpkg-query", "-S"]),
             Manager::Dnf | Manager::Zypper => Some(&["rpm", "-qf"]),
