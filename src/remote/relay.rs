@@ -69,7 +69,11 @@ impl Offer {
 
     /// The command that git is to run as the service, quoted for its shell.
     pub fn command(&self) -> anyhow::Result<String> {
-        let program = std::env::current_exe().context("cannot find our own program")?;
+        let mut program = std::env::current_exe().context("cannot find our own program")?;
+        if !program.exists() {
+            // It was replaced by another version since git started us; on Linux it is still to be had.
+            program = format!("/proc/{}/exe", std::process::id()).into();
+        }
         let program = program.to_str().context("our own program's path is not UTF-8")?;
         let socket = self.dir.path().join("s");
         Ok(format!("exec '{}' --relay '{}'", program.replace('\'', r"'\''"), socket.display()))

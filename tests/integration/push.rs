@@ -344,3 +344,20 @@ fn push_to_a_guest_that_cannot_be_reached_is_no_success() {
         .stderr_lacks("Everything up-to-date")
         .took_under_seconds(30);
 }
+
+#[test]
+fn push_goes_on_where_the_helper_is_replaced_meanwhile() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    lab.app().commit_on("feature", "host.txt", "host\n");
+    let helper = lab.path().join("bin/git-remote-agentvm");
+    let hook = format!(
+        "cp --remove-destination \"$(readlink '{0}')\" '{0}'
+        printf '#!/bin/sh\\nrm \"{0}\"\\n' >.git/hooks/pre-push; chmod +x .git/hooks/pre-push",
+        helper.display()
+    );
+    lab.sh(&hook).succeeds();
+    lab.git("push agentvm::feature").succeeds();
+    assert!(!helper.exists());
+    assert_eq!(workspace.tip("HEAD"), lab.app().tip("feature"));
+}
