@@ -3,6 +3,8 @@
 
 if [ -n "$hook" ]; then
   now=${AGENTVM_NOW:-0} nonce=${AGENTVM_SESSION-}
+  # git 2.55 hands its own streams on to hooks. One that outlives git would hold ssh's connection open.
+  exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&-
   case $hook in
     pre-receive) hook_pre_receive ;;
     push-to-checkout) hook_push_to_checkout "$1" ;;
