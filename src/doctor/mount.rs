@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Check, Situation, programs, shell_path};
 use crate::config::Mounting;
-use crate::mount::{Mount, State};
+use crate::mount::{self, Mount, State};
 use crate::packages::{Package, System};
 use crate::process::{Cmd, ProcessError};
 
@@ -42,8 +42,7 @@ fn sshfs(system: &System) -> Check {
     let version = version.lines().find_map(|line| line.strip_prefix("SSHFS version "));
     let version = version.unwrap_or("of an unknown version");
     // What it can do counts, since distributions add it to older versions.
-    let help = text(&["--help"]);
-    if help.contains("contain_symlinks") && help.contains("passive") {
+    if mount::lacking(&text(&["--help"])).is_none() {
         return Check::ok(ID, format!("sshfs {version}, which contains symbolic links"));
     }
     Check::warning(ID, format!("sshfs {version} does not contain symbolic links"))

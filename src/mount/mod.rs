@@ -24,6 +24,7 @@ use crate::state::{self, Lock};
 mod files;
 pub(crate) mod keeper;
 mod system;
+pub(crate) use system::lacking;
 mod table;
 mod unmount;
 mod users;

@@ -85,20 +85,15 @@ impl System {
         let output = Cmd::new("sshfs").arg("--help").time_limit(Duration::from_secs(5)).output()?;
         let help = [output.stdout, output.stderr].concat();
         let help = String::from_utf8_lossy(&help);
-        for (option, what) in [
-            ("contain_symlinks", "let links in the VM lead to files of this machine"),
-            ("passive", "not use the pinned connection to the VM"),
-        ] {
-            if !help.contains(option) {
-                return Err(Error::missing_program(format!(
-                    "this sshfs is too old: it has no option {option} and would {what}"
-                ))
-                .hint("needed is sshfs 3.7.6 or newer, or a distribution's with the fix for CVE-2026-47187")
-                .hint(Self::install_hint())
-                .into());
-            }
+        match lacking(&help) {
+            None => Ok(()),
+            Some((option, what)) => Err(Error::missing_program(format!(
+                "this sshfs is too old: it has no option {option} and would {what}"
+            ))
+            .hint("needed is sshfs 3.7.6 or newer, or a distribution's with the fix for CVE-2026-47187")
+            .hint(Self::install_hint())
+            .into()),
         }
-        Ok(())
     }
 
     fn check_device() -> Result<(), Error> {
@@ -114,6 +109,16 @@ impl System {
             }
         }
     }
+}
+
+/// The first option that we need and `sshfs --help` does not name, and what sshfs would do without it.
+pub(crate) fn lacking(help: &str) -> Option<(&'static str, &'static str)> {
+    [
+        ("contain_symlinks", "let links in the VM lead to files of this machine"),
+        ("passive", "not use the pinned connection to the VM"),
+    ]
+    .into_iter()
+    .find(|(option, _)| !help.contains(option))
 }
 
 #[cfg(test)]

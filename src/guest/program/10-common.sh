@@ -54,6 +54,9 @@ absent() {
 # Whether a file can be opened for writing. (Where `exec 9>FILE` cannot, the shell ends at once.)
 can_write() { true 2>/dev/null >>"$1"; }
 
+# Makes a file empty. (Where `: >FILE` cannot, the shell ends at once, too.)
+empty() { true >"$1"; }
+
 warn() { printf '%s\n' "$1" >&2; }
 
 # The branch of $ref as a word that can be pasted into a shell.

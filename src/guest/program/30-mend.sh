@@ -73,7 +73,7 @@ mend() {
   read -r ref old new session boot end <"$journal"
   if [ "$end" != end ]; then
     # No file moves before all of it is on the disk.
-    true >"$journal"
+    empty "$journal"
     return
   fi
   # The end of a push of this session needs no such care; a killed git leaves its locks behind.
@@ -108,7 +108,7 @@ mend() {
     put_files "$old" "$new" || return 1
   fi
   # In any other state the agent has gone on by itself: its word counts.
-  true >"$journal"
+  empty "$journal"
 }
 
 # All files are at $new, the ref is not: back to $old. If the agent has changed files since, on to
@@ -228,7 +228,7 @@ clear_leftovers() {
     git_is_running || rm -f -- "$lock"
   done
   git_is_running || {
-    true >"$w/.git/agentvm-received"
+    empty "$w/.git/agentvm-received"
     printf '%s\n' "$this_boot" >"$w/.git/agentvm-boot"
   }
 }

@@ -198,14 +198,14 @@ hook_push_to_checkout() { # NEW
   read_boot
   journal=$gitdir/agentvm-journal
   printf '%s %s %s %s %s end\n' "$ref" "$old" "$new" "$nonce" "$this_boot" >"$journal" ||
-    { true >"$journal"; refuse_push 'cannot write to the workspace'; }
+    { empty "$journal"; refuse_push 'cannot write to the workspace'; }
   # It has to be on the disk before the first file moves; what the files need, mend gives them.
   sync "$journal" 2>/dev/null
   said=$(g -c advice.detachedHead=false checkout -q --no-overwrite-ignore --detach "$new" 2>&1) && exit 0
   code=$?
   printf '%s\n' "$said" >&2
   case $said in
-    *'would be overwritten'* | *'would lose untracked'*) true >"$journal" ;;
+    *'would be overwritten'* | *'would lose untracked'*) empty "$journal" ;;
     *)
       # A killed checkout leaves its locks behind.
       [ "$code" -lt 128 ] || git_is_running || rm -f "$gitdir/index.lock" "$gitdir/HEAD.lock"
@@ -276,7 +276,7 @@ settle() {
   # out. The host says that a push is done only after this program has ended with 0, so all of it has
   # to be on the disk.
   if [ -n "$received" ]; then
-    [ ! -d "$w/.git" ] || true >"$w/.git/agentvm-received"
+    [ ! -d "$w/.git" ] || empty "$w/.git/agentvm-received"
     flush || exit 1
   fi
 }

@@ -98,11 +98,10 @@ inspect_commits() {
 }
 
 inspect_files() {
-  hidden=0
-  if g ls-files -v | grep -q '^[a-zS]'; then
-    hidden=$(hidden_changes .git | tr -dc '\0' | wc -c)
-  fi
   state=$area/$count.state
+  hidden=0
+  hidden_changes .git >"$state"
+  [ ! -s "$state" ] || hidden=$(tr -dc '\0' <"$state" | wc -c)
   if ! work_tree_state matching >"$state"; then
     say error 'git status fails there'
     return
