@@ -149,7 +149,7 @@ impl Config {
     /// Reads the configuration that is in effect in `repo`, or outside any repository.
     pub fn load(repo: Option<&Repo>, unknown: UnknownKeys) -> anyhow::Result<Self> {
         // Every command begins with this; the two questions to git are asked at the same time.
-        let version = std::thread::spawn(crate::git::check_version);
+        let version = std::thread::spawn(crate::git::version::check);
         let output = crate::git::config_command(repo)
             .args(["config", "-z", "--show-scope", "--show-origin", "--get-regexp", PATTERN])
             .output()

@@ -3,65 +3,20 @@
 //! The program travels as the ssh command itself, so nothing needs installing and its standard
 //! input stays free for git. See [`wire`] for what it answers.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-
 use crate::error::Error;
-use crate::hash;
 use crate::process::{Cmd, Exit, ProcessError, Running};
 use crate::secret::Secret;
 use crate::ssh::{Endpoint, Master, Tty};
 
+mod call;
 pub mod messages;
 pub mod wire;
 pub mod workspaces;
 
+pub use call::Call;
 use wire::{Field, Reader, WireError};
-
-/// The guest program.
-///
-/// One text in files of one job each, in the order of their numbers.
-const PROGRAM: &str = concat!(
-    include_str!("program/10-common.sh"),
-    include_str!("program/20-workspace.sh"),
-    include_str!("program/30-mend.sh"),
-    include_str!("program/40-receive.sh"),
-    include_str!("program/50-upload.sh"),
-    include_str!("program/60-inspect.sh"),
-    include_str!("program/70-run.sh"),
-    include_str!("program/90-main.sh"),
-);
-
-/// What git's own commands need of it. The rest would only be decoded and read by a shell each time.
-const FOR_GIT: &str = concat!(
-    include_str!("program/10-common.sh"),
-    include_str!("program/20-workspace.sh"),
-    include_str!("program/30-mend.sh"),
-    include_str!("program/40-receive.sh"),
-    include_str!("program/50-upload.sh"),
-    include_str!("program/90-main.sh"),
-);
-
-/// The program for a verb, as it is sent: without its comments.
-fn program_for(verb: &str) -> &'static str {
-    static WHOLE: LazyLock<String> = LazyLock::new(|| without_comments(PROGRAM));
-    static GIT: LazyLock<String> = LazyLock::new(|| without_comments(FOR_GIT));
-    if matches!(verb, "receive" | "upload") { &GIT } else { &WHOLE }
-}
-
-/// A shell text without the lines that are comments only. No text in quotes or of a here-document in
-/// ours has such a line.
-fn without_comments(text: &str) -> String {
-    let counts = |line: &&str| !matches!(line.trim_start().bytes().next(), None | Some(b'#'));
-    text.lines().filter(counts).flat_map(|line| [line, "\n"]).collect()
-}
-
-// One argument of a program may have 128 KiB on Linux; base64 makes four bytes of three.
-const _: () =
-    assert!(PROGRAM.len() / 3 * 4 <= 90 << 10, "the guest program is too long to be sent");
 
 /// How long the guest may say nothing before its first answer, and between two of its fields.
 /// An emulated guest that is busy booting takes several seconds.
@@ -71,52 +26,6 @@ const MASTER_PATIENCE: Duration = Duration::from_secs(8);
 
 /// The most that a verb may answer, in bytes: lists of files and commits.
 const ANSWER_CAP: usize = 64 << 20;
-
-/// A verb of the guest program with its arguments.
-#[derive(Debug, Clone)]
-pub struct Call {
-    program: &'static str,
-    verb: &'static str,
-    args: Vec<Vec<u8>>,
-}
-
-impl Call {
-    /// A call without arguments.
-    #[must_use]
-    pub fn new(verb: &'static str) -> Self {
-        Self::of(program_for(verb), verb)
-    }
-
-    /// A call of another program that speaks as the guest program does; at most 90 KB in base64.
-    #[must_use]
-    pub fn of(program: &'static str, verb: &'static str) -> Self {
-        Self { program, verb, args: Vec::new() }
-    }
-
-    /// Adds an argument: any bytes but NUL.
-    #[must_use]
-    pub fn arg(mut self, arg: impl AsRef<[u8]>) -> Self {
-        self.args.push(arg.as_ref().to_owned());
-        self
-    }
-
-    /// The command line for the login shell, whichever that is: it holds no character that any
-    /// shell gives a meaning to, but for the one pair of quotes.
-    fn command_line(&self, nonce: &str) -> String {
-        let hash = hash::short(self.program, 6);
-        let mut line = format!(
-            "exec sh -c 'eval \"$(printf %s \"$1\" | base64 -d)\"' agentvm {} {nonce} {hash} {} {}",
-            BASE64.encode(self.program),
-            now(),
-            self.verb
-        );
-        for arg in &self.args {
-            line.push(' ');
-            line.push_str(&encode(arg));
-        }
-        line
-    }
-}
 
 /// The host's time in seconds since 1970.
 #[must_use]
@@ -133,15 +42,6 @@ pub fn now() -> i64 {
 #[must_use]
 pub fn skew_of(guest_time: i64) -> i64 {
     guest_time.saturating_sub(now()).max(-i64::MAX)
-}
-
-/// An argument as a plain word (`p` in front) where it is one, else in base64 (`b` in front).
-fn encode(arg: &[u8]) -> String {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._/:@+,-".contains(byte);
-    match std::str::from_utf8(arg) {
-        Ok(text) if arg.iter().all(plain) => format!("p{text}"),
-        _ => format!("b{}", BASE64.encode(arg)),
-    }
 }
 
 /// The guest program at the end of an ssh connection.
@@ -446,20 +346,4 @@ pub struct Parts {
     pub reader: Reader,
     /// What the guest and ssh say besides, cleaned, to our stderr.
     pub messages: Option<messages::Relay>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn arguments_are_words_in_every_shell() {
-        assert_eq!(encode(b"feature/a.b"), "pfeature/a.b");
-        assert_eq!(encode(b""), "p");
-        for arg in ["a b", "$(x)", "'", "ä", "~", "=x", "{a,b}", "!!", "\n"] {
-            let word = encode(arg.as_bytes());
-            assert!(word.starts_with('b'), "{arg:?}");
-            assert!(word.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b)));
-        }
-    }
 }
