@@ -8,42 +8,75 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::now;
 use crate::hash;
 
-/// The guest program: one text in files of one job each, in the order of their numbers. Whether git's
-/// own commands need the part; what they do not would only be decoded and read by a shell each time.
-const PARTS: [(&str, bool); 8] = [
-    (include_str!("program/10-common.sh"), true),
-    (include_str!("program/20-workspace.sh"), true),
-    (include_str!("program/30-mend.sh"), true),
-    (include_str!("program/40-receive.sh"), true),
-    (include_str!("program/50-upload.sh"), true),
-    (include_str!("program/60-inspect.sh"), false),
-    (include_str!("program/70-run.sh"), false),
-    (include_str!("program/90-main.sh"), true),
+/// The guest program: one text in files of one job each, in the order of their numbers, and the jobs
+/// that need them. What a verb does not need would only be decoded and read by a shell each time, and
+/// all of it together is too long to be sent.
+const PARTS: [(&str, u8); 10] = [
+    (include_str!("program/10-common.sh"), EVERY),
+    (include_str!("program/20-workspace.sh"), EVERY),
+    (include_str!("program/30-mend.sh"), EVERY),
+    (include_str!("program/40-receive.sh"), EVERY),
+    (include_str!("program/50-upload.sh"), EVERY),
+    (include_str!("program/60-inspect.sh"), LOOK),
+    (include_str!("program/62-losses.sh"), LOOK),
+    (include_str!("program/64-trash.sh"), TRASH),
+    (include_str!("program/70-run.sh"), RUN),
+    (include_str!("program/90-main.sh"), EVERY),
 ];
+
+/// The jobs: serving git itself, looking into workspaces, what is removed, running commands.
+const GIT: u8 = 1;
+const LOOK: u8 = 2;
+const TRASH: u8 = 4;
+const RUN: u8 = 8;
+const EVERY: u8 = GIT | LOOK | TRASH | RUN;
+
+/// The job that a verb is part of.
+fn job(verb: &str) -> u8 {
+    match verb {
+        "receive" | "upload" => GIT,
+        "discard" => TRASH,
+        "env" | "run" | "ended" => RUN,
+        _ => LOOK,
+    }
+}
 
 /// The program for a verb, as it is sent: without its comments.
 fn program_for(verb: &str) -> &'static str {
-    static WHOLE: LazyLock<String> = LazyLock::new(|| program(|_| true));
-    static FOR_GIT: LazyLock<String> = LazyLock::new(|| program(|for_git| for_git));
-    if matches!(verb, "receive" | "upload") { &FOR_GIT } else { &WHOLE }
+    static TEXTS: [LazyLock<String>; 4] = [
+        LazyLock::new(|| program(GIT)),
+        LazyLock::new(|| program(LOOK)),
+        LazyLock::new(|| program(TRASH)),
+        LazyLock::new(|| program(RUN)),
+    ];
+    &TEXTS[job(verb).trailing_zeros() as usize]
 }
 
-/// The parts that are wanted, without the lines that are comments only. No text in quotes or of a
+/// The parts that a job needs, without the lines that are comments only. No text in quotes or of a
 /// here-document in ours has such a line.
-fn program(wanted: impl Fn(bool) -> bool) -> String {
-    let parts = PARTS.iter().filter(|(_, for_git)| wanted(*for_git));
+fn program(job: u8) -> String {
+    let parts = PARTS.iter().filter(|(_, jobs)| jobs & job != 0);
     let counts = |line: &&str| !matches!(line.trim_start().bytes().next(), None | Some(b'#'));
     let lines = parts.flat_map(|(part, _)| part.lines()).filter(counts);
     lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 // One argument of a program may have 128 KiB on Linux; base64 makes four bytes of three.
-const _: () = assert!(length() / 3 * 4 <= 90 << 10, "the guest program is too long to be sent");
+const _: () = assert!(
+    length(GIT) <= LONGEST
+        && length(LOOK) <= LONGEST
+        && length(TRASH) <= LONGEST
+        && length(RUN) <= LONGEST,
+    "the guest program is too long to be sent"
+);
+const LONGEST: usize = (90 << 10) / 4 * 3;
 
-const fn length() -> usize {
+const fn length(job: u8) -> usize {
     let (mut sum, mut next) = (0, 0);
     while next < PARTS.len() {
-        sum += PARTS[next].0.len();
+        if PARTS[next].1 & job != 0 {
+            sum += PARTS[next].0.len();
+        }
         next += 1;
     }
     sum
