@@ -37,6 +37,7 @@ impl Kind {
 pub struct Error {
     kind: Kind,
     message: String,
+    table: String,
     hints: Vec<String>,
 }
 
@@ -45,7 +46,7 @@ impl Error {
     /// without a full stop.
     #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hints: Vec::new() }
+        Self { kind, message: message.into(), table: String::new(), hints: Vec::new() }
     }
 
     /// Exit code 1.
@@ -91,6 +92,13 @@ impl Error {
         self
     }
 
+    /// Adds lines that stand below the message as they are, so that they can be copied.
+    #[must_use]
+    pub fn table(mut self, lines: impl Into<String>) -> Self {
+        self.table = lines.into();
+        self
+    }
+
     /// What gives the exit code.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -123,6 +131,7 @@ pub fn kind_of(error: &anyhow::Error) -> Kind {
 pub fn report(error: &anyhow::Error) -> ExitCode {
     crate::ui::error(&format!("{error:#}"));
     if let Some(known) = error.downcast_ref::<Error>() {
+        crate::ui::lines(&known.table);
         for hint in known.hints() {
             crate::ui::hint(hint);
         }

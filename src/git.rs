@@ -11,6 +11,7 @@ use crate::branch::BranchName;
 use crate::error::Error;
 use crate::process::{Cmd, Output, ProcessError};
 
+mod beside;
 mod objects;
 pub mod version;
 

@@ -47,6 +47,13 @@ pub fn note(message: &str) {
     }
 }
 
+/// Lines that belong to an error or a warning, on stderr as they are.
+pub fn lines(text: &str) {
+    for line in text.lines() {
+        print_line(&sanitize::text(line));
+    }
+}
+
 fn labelled(label: &str, colour: &str, message: &str) {
     for text in message.lines() {
         print_line(&format!("{colour}{label}:\x1b[0m {}", sanitize::text(text)));
@@ -156,14 +163,18 @@ pub fn count(number: u64, one: &str) -> String {
     if number == 1 {
         return format!("1 {one}");
     }
+    let (more, one) = match one.strip_prefix("more ") {
+        Some(rest) => ("more ", rest),
+        None => ("", one),
+    };
     let split = one.find(' ').unwrap_or(one.len());
     let (noun, rest) = one.split_at(split);
     let plural = match noun {
-        "stash" | "process" => format!("{noun}es"),
+        "stash" | "process" | "branch" => format!("{noun}es"),
         "repository" => "repositories".to_owned(),
         _ => format!("{noun}s"),
     };
-    format!("{number} {plural}{rest}")
+    format!("{number} {more}{plural}{rest}")
 }
 
 /// When messages are coloured (`--color`). `NO_COLOR` and `CLICOLOR_FORCE` count where it is auto.

@@ -5,25 +5,28 @@ use std::process::ExitCode;
 use crate::access;
 use crate::branch::BranchName;
 use crate::cli::common::{Here, losses_call, losses_in};
+use crate::cli::verdict::Verdict;
 use crate::error::{self, Error, Kind};
 use crate::git::Repo;
 use crate::guest::workspaces::{Target, single};
 use crate::guest::{Guest, Session};
-use crate::loss::{self, Finding};
+use crate::loss::{self, Address, Finding};
 use crate::ui;
 use crate::vm::Need;
 
 /// Move a branch's workspace to the trash
 ///
-/// Refuses, with a list and exit code 3, while the workspace holds what is not here: changes, files
-/// that git does not track or ignores, commits on any branch or in a reflog, a stash, an operation in
-/// progress, a linked worktree, a running process. Ignored files that a tool makes anew do not count
-/// (`node_modules`, `target`, `.venv` and their like; the manual has the list). The trash is in
-/// the VM, in ~/workspace/.trash.
+/// Refuses, with a table and exit code 3, while the workspace holds what is not here: changes, files
+/// that git does not track or ignores, commits on any branch or in a reflog, a stash, a tag, an
+/// operation in progress, a linked worktree, a repository inside, a running process. Below each stands
+/// the command that saves it. Ignored files that a tool makes anew do not count (`node_modules`,
+/// `target`, `.venv` and their like; the manual has the list). The trash is in the VM, in
+/// ~/workspace/.trash.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   git agent-vm fetch feature && git agent-vm clean feature
+  git agent-vm clean --dry-run feature  what would be lost; moves nothing
   git agent-vm clean --force feature    even with work that is nowhere else; it is in the trash then")]
 pub(super) struct Args {
     /// The branch whose workspace is meant; the branch here stays
@@ -31,6 +34,9 @@ pub(super) struct Args {
     /// Move it even if it holds work that is not here
     #[arg(short, long)]
     force: bool,
+    /// Only say what it holds that is not here; exit code 3 if there is anything, 0 if not
+    #[arg(short = 'n', long, conflicts_with = "force")]
+    dry_run: bool,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -39,10 +45,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let target = here.target(branch)?.ok_or_else(|| absent(branch))?;
     let tips = here.tips_for_guest()?;
     let (guest, session) = access::open(&here.config, Need::Start, &losses_call(&target))?;
-    let workspace = look(&here.repo, branch, target, session, &tips)?;
+    let workspace = look(&here.repo, branch, target, &Address::Branch, session, &tips)?;
+    let verdict = verdict(std::slice::from_ref(&workspace));
+    if args.dry_run {
+        if verdict.is_empty() {
+            ui::note(&format!("workspace {} holds nothing that is not here", workspace.name));
+        }
+        return Ok(verdict.answer());
+    }
     let word = branch.in_shell();
-    let again = format!("git agent-vm clean --force {word}");
-    allow(std::slice::from_ref(&workspace), args.force, &again)?;
+    allow(&verdict, args.force, &format!("git agent-vm clean --force {word}"))?;
     discard(&guest, &workspace)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -62,11 +74,14 @@ pub(super) fn look(
     repo: &Repo,
     branch: &BranchName,
     target: Target,
+    address: &Address,
     session: Session,
     tips: &str,
 ) -> anyhow::Result<Looked> {
-    let outcome = losses_in(session, tips)
-        .and_then(|losses| Ok((losses.name.to_string(), loss::findings(repo, branch, &losses)?)));
+    let outcome = losses_in(session, tips).and_then(|losses| {
+        let found = loss::findings(repo, branch, address, &losses)?;
+        Ok((losses.name.to_string(), found))
+    });
     match outcome {
         Ok((name, found)) => Ok(Looked { name: format!("'{name}'"), target, found: Ok(found) }),
         Err(error) if error::kind_of(&error) == Kind::NotFound => Err(absent(branch).into()),
@@ -74,49 +89,33 @@ pub(super) fn look(
     }
 }
 
-/// Refuses if any of them holds work; with `force` that is only said. What could not be looked into
-/// counts as work.
-pub(super) fn allow(workspaces: &[Looked], force: bool, again: &str) -> anyhow::Result<()> {
-    let (lines, hints, kind) = verdict(workspaces);
-    if lines.is_empty() {
+/// Refuses if anything speaks against it; with `force` that is only said. What could not be looked
+/// into counts as work.
+pub(super) fn allow(verdict: &Verdict, force: bool, again: &str) -> anyhow::Result<()> {
+    if verdict.is_empty() {
         return Ok(());
     }
     if force {
-        ui::warning(&lines.join("\n"));
+        verdict.warn();
         return Ok(());
     }
-    let refusal = Error::new(kind, lines.join("\n"));
-    let refusal = hints.into_iter().fold(refusal, Error::hint);
-    Err(refusal.hint(format!("{again} does it all the same")).into())
+    Err(verdict.refusal().hint(format!("{again} does it all the same")).into())
 }
 
-/// What speaks against removing them: lines, what saves it, and the kind of the refusal.
-pub(super) fn verdict(workspaces: &[Looked]) -> (Vec<String>, Vec<String>, Kind) {
-    let (mut lines, mut hints) = (Vec::new(), Vec::new());
-    let mut kind = Kind::WouldLoseWork;
+/// What speaks against removing workspaces.
+pub(super) fn verdict(workspaces: &[Looked]) -> Verdict {
+    let mut verdict = Verdict::default();
     for Looked { name, found, .. } in workspaces {
         match found {
-            Ok(found) if found.is_empty() => {}
             Ok(found) => {
-                lines.push(format!("workspace {name} holds what is not here:"));
-                for Finding { what, save } in found {
-                    lines.push(format!("  {what}"));
-                    if !hints.contains(save) {
-                        hints.push(save.clone());
-                    }
+                for finding in found {
+                    verdict.add(name.trim_matches('\''), finding.clone());
                 }
             }
-            Err(error) => {
-                lines.push(format!(
-                    "what the workspace {name} holds could not be learned: {error:#}"
-                ));
-                if error::kind_of(error) == Kind::TimedOut {
-                    kind = Kind::TimedOut;
-                }
-            }
+            Err(error) => verdict.add_unlearned(name, error),
         }
     }
-    (lines, hints, kind)
+    verdict
 }
 
 /// Moves a workspace to the trash and says where that is.

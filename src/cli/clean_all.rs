@@ -8,19 +8,23 @@ use crate::cli::common::{Here, losses_call};
 use crate::error::Error;
 use crate::guest::workspaces::{Listing, Target};
 use crate::guest::{Call, Guest};
+use crate::loss::Address;
 use crate::ui;
 use crate::vm::Need;
 use crate::workspace::WorkspaceName;
 
 /// Move all workspaces of this repository to the trash
 ///
-/// Looks into all of them first. If any holds work that is not here, nothing is moved, and the list
+/// Looks into all of them first. If any holds work that is not here, nothing is moved, and the table
 /// says what it is; see git agent-vm clean --help. Workspaces of other repositories are not touched.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Move them even if they hold work that is not here
     #[arg(short, long)]
     force: bool,
+    /// Only say what they hold that is not here; exit code 3 if there is anything, 0 if not
+    #[arg(short = 'n', long, conflicts_with = "force")]
+    dry_run: bool,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -31,7 +35,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ui::note(&format!("the {} has no workspace of this repository", guest.describe()));
         return Ok(ExitCode::SUCCESS);
     }
-    clean::allow(&workspaces, args.force, "git agent-vm clean-all --force")?;
+    let verdict = clean::verdict(&workspaces);
+    if args.dry_run {
+        if verdict.is_empty() {
+            let number = ui::count(workspaces.len() as u64, "workspace");
+            ui::note(&format!("looked into {number}: nothing there is not here, too"));
+        }
+        return Ok(verdict.answer());
+    }
+    clean::allow(&verdict, args.force, "git agent-vm clean-all --force")?;
     for workspace in &workspaces {
         clean::discard(&guest, workspace)?;
     }
@@ -63,8 +75,16 @@ pub(super) fn look_into_all(
             ))
         })?;
         let target = Target::named(&name);
+        let copies = listing
+            .workspaces
+            .iter()
+            .filter(|other| other.is_of(Some(&id)) && other.full_ref == owner.full_ref);
+        let address = match copies.count() {
+            1 => Address::Branch,
+            _ => Address::Name(here.config.vm.to_string(), name),
+        };
         let session = guest.open(&losses_call(&target)).map_err(|error| guest.explain(error))?;
-        clean::look(&here.repo, &branch, target, session, &tips)
+        clean::look(&here.repo, &branch, target, &address, session, &tips)
     })
     .collect()
 }

@@ -7,10 +7,13 @@ use crate::access;
 use crate::branch::BranchName;
 use crate::config::{Config, UnknownKeys};
 use crate::git::{ObjectId, Repo};
-use crate::guest::workspaces::{Found, Losses, Target};
+use crate::guest::losses::Losses;
+use crate::guest::workspaces::{Found, Target};
 use crate::guest::{self, Call, Guest, Session};
 use crate::identity::{self, RepoId};
+use crate::loss::{self, rebuildable};
 use crate::process::Exit;
+use crate::survey::TIPS;
 use crate::vm::Need;
 
 /// A repository and the settings that are in effect there.
@@ -55,9 +58,12 @@ impl Here {
         Ok((guest, Found::parse(fields)))
     }
 
-    /// The host's commits, as the guest's verbs read them from standard input.
+    /// The host's commits and those of its submodules, as the guest's verb reads them from standard
+    /// input.
     pub(super) fn tips_for_guest(&self) -> anyhow::Result<String> {
-        Ok(self.repo.tips(crate::survey::TIPS)?.iter().map(|id| format!("{id}\n")).collect())
+        let mut tips = self.repo.tips(TIPS)?;
+        tips.extend(loss::tips_of_modules(&self.repo, TIPS)?);
+        Ok(tips.iter().map(|id| format!("{id}\n")).collect())
     }
 }
 
@@ -66,7 +72,8 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 /// The question what a workspace holds that may exist nowhere else, for [`losses_in`].
 pub(super) fn losses_call(target: &Target) -> Call {
-    target.call("losses").arg(guest::time_limit(LIMIT).as_secs().to_string())
+    let limit = guest::time_limit(LIMIT).as_secs().to_string();
+    target.call("losses").arg(limit).arg(rebuildable::pattern())
 }
 
 /// The answer to [`losses_call`].

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::access;
 use crate::cli::common::Here;
+use crate::cli::verdict::Verdict;
 use crate::cli::{clean, clean_all};
 use crate::config::{Config, UnknownKeys};
 use crate::error::{Error, Kind};
@@ -11,7 +12,9 @@ use crate::git::Repo;
 use crate::guest::Call;
 use crate::guest::workspaces::Listing;
 use crate::identity;
+use crate::loss;
 use crate::mount::{InUse, Mount};
+use crate::sanitize::GuestText;
 use crate::ui::{self, Progress};
 use crate::vm::{self, Need, Provider, State};
 
@@ -74,7 +77,7 @@ fn check(
     if *state == State::Stopped {
         ui::note(&format!("the {describe} is stopped; starting it to look what it holds"));
     }
-    let (lines, hints, kind) = contents(repo, config).map_err(|error| {
+    let verdict = contents(repo, config).map_err(|error| {
         let kind = match crate::error::kind_of(&error) {
             Kind::Failed => Kind::WouldLoseWork,
             kind => kind,
@@ -82,18 +85,14 @@ fn check(
         Error::new(kind, format!("what the {describe} holds cannot be learned: {error:#}"))
             .hint(AGAIN)
     })?;
-    if lines.is_empty() {
+    if verdict.is_empty() {
         return Ok(());
     }
-    let refusal = hints.into_iter().fold(Error::new(kind, lines.join("\n")), Error::hint);
-    Err(refusal.hint(AGAIN).into())
+    Err(verdict.refusal().hint(AGAIN).into())
 }
 
-/// What speaks against deleting the VM; see [`clean::verdict`].
-fn contents(
-    repo: Option<Repo>,
-    config: Config,
-) -> anyhow::Result<(Vec<String>, Vec<String>, Kind)> {
+/// What speaks against deleting the VM.
+fn contents(repo: Option<Repo>, config: Config) -> anyhow::Result<Verdict> {
     let (guest, fields) = access::ask(&config, Need::Start, &Call::new("list"), &[])?;
     let listing = Listing::parse(fields);
     let id = match &repo {
@@ -104,26 +103,19 @@ fn contents(
         Some(repo) => clean_all::look_into_all(&Here { repo, config }, &guest, &listing)?,
         None => Vec::new(),
     };
-    let (mut lines, mut hints, kind) = clean::verdict(&looked);
-    let foreign: Vec<_> =
-        listing.workspaces.iter().filter(|owner| !owner.is_of(id.as_ref())).collect();
-    for owner in &foreign {
-        lines.push(format!(
-            "workspace '{}' belongs to another repository and cannot be compared from here",
-            owner.name
-        ));
-    }
-    if !foreign.is_empty() {
-        hints.push("git agent-vm clean-all in the repository of each".to_owned());
+    let mut verdict = clean::verdict(&looked);
+    for owner in listing.workspaces.iter().filter(|owner| !owner.is_of(id.as_ref())) {
+        let save = "in that repository: git agent-vm clean-all".to_owned();
+        let why = "a workspace of another repository, which cannot be compared from here";
+        verdict.add_other(&owner.name, why, save);
     }
     for name in &listing.others {
-        lines.push(format!("~/workspace/{name} is no workspace and may be nowhere else"));
+        verdict.add_other(name, "no workspace, and may be nowhere else", loss::save_beside(name));
     }
     for name in &listing.trash {
-        lines.push(format!("~/workspace/.trash/{name} is in the trash"));
+        let name = GuestText::new([b".trash/", name.as_bytes()].concat());
+        let save = "git agent-vm connect -n -- rm -rf .trash".to_owned();
+        verdict.add_other(&name, "is in the trash; to empty it:", save);
     }
-    if !listing.trash.is_empty() {
-        hints.push("git agent-vm connect -- rm -rf .trash empties the trash".to_owned());
-    }
-    Ok((lines, hints, kind))
+    Ok(verdict)
 }

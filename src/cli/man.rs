@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory as _};
 use clap_mangen::{Man, roff::Roff};
 
 use super::Cli;
-use crate::loss::{REBUILDABLE_DIRS, REBUILDABLE_FILES};
+use crate::loss::rebuildable::{REBUILDABLE_DIRS, REBUILDABLE_FILES};
 
 fn page() -> String {
     let mut root = Cli::command().disable_help_subcommand(true);

@@ -26,6 +26,7 @@ mod start;
 mod status;
 mod stop;
 mod unmount;
+mod verdict;
 
 /// Give coding agents a VM of their own, one workspace a branch, and get their work back by git.
 #[derive(Debug, Parser)]

@@ -149,6 +149,8 @@ impl Repo {
             .git()
             .args(["rev-list", "--stdin", "--not"])
             .args(from)
+            // What stands for another commit keeps only itself.
+            .env("GIT_NO_REPLACE_OBJECTS", "1")
             .stdin_bytes(input)
             .time_limit(SHORT)
             .output_cap(256 << 20)

@@ -11,6 +11,7 @@ use crate::secret::Secret;
 use crate::ssh::{Endpoint, Master, Tty};
 
 mod call;
+pub mod losses;
 pub mod messages;
 pub mod wire;
 pub mod workspaces;

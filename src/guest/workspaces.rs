@@ -251,74 +251,17 @@ impl Inspection {
     }
 }
 
-/// A commit in a workspace and what leads to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Commit {
-    /// Its id.
-    pub id: ObjectId,
-    /// A full ref name, `HEAD` or `reflog`.
-    pub source: GuestText,
-}
-
-/// Everything in one workspace that may exist nowhere else (verb `losses`).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Losses {
-    /// The directory's name below `~/workspace`.
-    pub name: GuestText,
-    /// `XY path` as `git status --porcelain=v1 -z` has it; `HH path`: changed, but git was told
-    /// not to look; `GL path`: a repository inside with commits of its own.
-    pub entries: Vec<GuestText>,
-    /// Commits that the host's refs do not reach, as far as the workspace knows; at most 20000.
-    pub commits: Vec<Commit>,
-    /// How many those are in all.
-    pub commit_count: u64,
-    /// Entries of the stash.
-    pub stashes: u64,
-    /// Linked worktrees elsewhere.
-    pub worktrees: Vec<GuestText>,
-    /// `merge`, `rebase`, …
-    pub operation: Option<GuestText>,
-    /// Processes that work in it: number and command line.
-    pub processes: Vec<GuestText>,
-}
-
-impl Losses {
-    /// Reads the fields of `losses`. `None` where one that must be there is missing or no number:
-    /// what could not be checked is never "nothing to lose".
-    #[must_use]
-    pub fn parse(fields: Vec<Field>) -> Option<Self> {
-        let mut losses = Self::default();
-        let (mut count, mut stashes) = (None, None);
-        for Field { key, value } in fields {
-            match key.as_str() {
-                "workspace" => losses.name = value,
-                "entry" => losses.entries.push(value),
-                "commit" => losses.commits.push(commit(&value)?),
-                "commit_count" => count = number(&value),
-                "stashes" => stashes = number(&value),
-                "worktree" => losses.worktrees.push(value),
-                "operation" => losses.operation = non_empty(value),
-                "process" => losses.processes.push(value),
-                _ => {}
-            }
-        }
-        losses.commit_count = count?;
-        losses.stashes = stashes?;
-        Some(losses)
-    }
-}
-
 /// The one field that a verb answers with.
 #[must_use]
 pub fn single(fields: Vec<Field>, key: &str) -> Option<GuestText> {
     fields.into_iter().find(|field| field.key == key).map(|field| field.value)
 }
 
-fn non_empty(value: GuestText) -> Option<GuestText> {
+pub(super) fn non_empty(value: GuestText) -> Option<GuestText> {
     (!value.as_bytes().is_empty()).then_some(value)
 }
 
-fn number(value: &GuestText) -> Option<u64> {
+pub(super) fn number(value: &GuestText) -> Option<u64> {
     value.as_clean_str()?.parse().ok()
 }
 
@@ -327,16 +270,8 @@ fn pair(value: &GuestText) -> Option<(u64, u64)> {
     Some((one.parse().ok()?, two.parse().ok()?))
 }
 
-fn object_id(value: &GuestText) -> Option<ObjectId> {
+pub(super) fn object_id(value: &GuestText) -> Option<ObjectId> {
     ObjectId::new(value.as_clean_str()?)
-}
-
-fn commit(value: &GuestText) -> Option<Commit> {
-    let (id, source) = split_at_space(value.as_bytes())?;
-    Some(Commit {
-        id: ObjectId::new(std::str::from_utf8(id).ok()?)?,
-        source: GuestText::new(source),
-    })
 }
 
 fn last_commit(value: &GuestText) -> Option<LastCommit> {
@@ -349,7 +284,7 @@ fn last_commit(value: &GuestText) -> Option<LastCommit> {
     })
 }
 
-fn split_at_space(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn split_at_space(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = bytes.iter().position(|&byte| byte == b' ')?;
     Some((&bytes[..at], &bytes[at + 1..]))
 }
@@ -387,16 +322,6 @@ mod tests {
         assert_eq!(a.last.as_ref().unwrap().subject.to_string(), "the subject");
         assert_eq!((b.changed, b.stashes, b.unfetched_count), (None, None, None));
         assert_eq!(survey.disk, Some((100, 20)));
-    }
-
-    #[test]
-    fn losses_without_all_their_counts_are_no_answer() {
-        let whole = [("workspace", "a"), ("stashes", "0"), ("commit_count", "0")];
-        assert!(Losses::parse(fields(&whole)).is_some());
-        assert_eq!(Losses::parse(fields(&whole[..2])), None);
-        let mut bad = whole.to_vec();
-        bad.push(("commit", "zzz refs/heads/x"));
-        assert_eq!(Losses::parse(fields(&bad)), None);
     }
 
     #[test]

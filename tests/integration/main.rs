@@ -20,6 +20,7 @@ mod home_files;
 mod hostile;
 mod lfs;
 mod limactl;
+mod losses;
 mod mend;
 mod mount;
 mod mount_fails;

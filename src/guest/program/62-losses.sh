@@ -8,10 +8,10 @@ losses() {
   area=$(mktemp -d) || fail failed 'cannot make a temporary directory in the VM'
   cat >"$area/ids"
   say workspace "$name"
-  processes_in "$root/$name"
+  processes_in "$(cd "$root/$name" && pwd -P)"
   # shellcheck disable=SC2016 # the inner shell expands them
   timeout -k 1 "$limit" sh -c 'eval "$(printf %s "$1" | base64 -d)"' agentvm \
-    "$program" "$nonce" "$hash" "$now" list-losses "p$name" "p$area" 2>"$area/trouble"
+    "$program" "$nonce" "$hash" "$now" list-losses "p$name" "p$area" "p$rebuildable" 2>"$area/trouble"
   code=$?
   trouble=$(head -n 1 "$area/trouble")
   rm -rf "$area"
@@ -22,53 +22,247 @@ losses() {
   esac
 }
 
-# What runs in a directory: a shell, an agent, a server.
+# What works in a directory (a shell, an agent, a server) or has a file below it open for writing.
 processes_in() {
-  # shellcheck disable=SC2012 # find cannot tell where a link leads, but with GNU's own -printf
-  ls -ld /proc/[0-9]*/cwd 2>/dev/null |
-    sed -n 's|^.* /proc/\([0-9]*\)/cwd -> |\1 |p' | while read -r pid dir; do
-    case $dir in "$1" | "$1"/*) ;; *) continue ;; esac
-    words=$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | cut -c1-200)
-    # This program itself, as the parent of such a command.
-    # shellcheck disable=SC2016 # as it stands in the command line
-    case $words in 'sh -c eval "$(printf %s "$1" | base64 -d)" agentvm '*) continue ;; esac
-    say process "$pid ${words% }"
+  pattern=$(printf %s "$1" | sed 's/[][*?\\]/\\&/g')
+  find /proc/[0-9]*/cwd /proc/[0-9]*/fd -maxdepth 1 -type l \
+    '(' -lname "$pattern" -o -lname "$pattern/*" ')' 2>/dev/null |
+    while read -r link; do
+      process=${link#/proc/}
+      process=${process%%/*}
+      case $link in */fd/*) is_written "/proc/$process/fdinfo/${link##*/}" || continue ;; esac
+      printf '%s\n' "$process"
+    done | sort -un | while read -r process; do
+      words=$(tr '\0' ' ' <"/proc/$process/cmdline" 2>/dev/null | cut -c1-200)
+      # This program itself, as the parent of such a command.
+      # shellcheck disable=SC2016 # as it stands in the command line
+      case $words in 'sh -c eval "$(printf %s "$1" | base64 -d)" agentvm '*) continue ;; esac
+      say process "$process ${words% }"
+    done
+}
+
+# Whether an open file is open for writing, by its /proc/PID/fdinfo/N.
+is_written() {
+  while read -r key value; do
+    # In octal; the last two bits are the mode.
+    case $key$value in flags:*[1256]) return 0 ;; esac
+  done 2>/dev/null <"$1"
+  return 1
+}
+
+# Text with a record a line, whatever is in it, and back: a name may hold a line end, but no NUL.
+swapped() { tr '\0\n' '\n\0'; }
+
+# fields KEY: such lines to fields, at most 20000.
+fields() { head -n 20000 | swapped | xargs -0 -r printf "$1=%s\\0"; }
+
+# said KEY FILE: the same with how many there are.
+said() {
+  say "$1_count" "$(($(wc -l <"$2")))"
+  fields "$1" <"$2"
+}
+
+list_losses() { # NAME DIR REBUILDABLE: DIR has the file ids
+  area=$2 rebuildable=$3 inside_count=0 inside_more=0
+  # Ends with the area, however this process ends.
+  TMPDIR=$area GIT_NO_REPLACE_OBJECTS=1
+  export TMPDIR GIT_NO_REPLACE_OBJECTS
+  cd "$root/$1" || return 1
+  w=$(pwd -P) && printf '%s\n' "$w" >"$area/seen" || return 1
+  common=$(cd .git && pwd -P) || return 1
+  place own "$w" . </dev/null || return 1
+  : >"$area/linked"
+  linked_worktrees || return 1
+  look_inside "$w"
+  while IFS= read -r dir <&4; do look_inside "$dir"; done 4<"$area/linked"
+  lone_modules
+  [ "$inside_more" = 0 ] || say more_places "$inside_more"
+}
+
+# place KIND DIR NAME: all that a work tree holds, and, where it is not a linked one, its repository.
+# KIND: own, linked (a worktree of the workspace), nested (a repository inside), module (one whose git
+# directory is elsewhere) or bare (a git directory without work tree).
+place() (
+  cd "$2" || exit 1
+  say place "$1 $3"
+  # The agent may have told git to look elsewhere.
+  case $1 in
+    own | nested) GIT_DIR=$2/.git GIT_WORK_TREE=$2 && export GIT_DIR GIT_WORK_TREE ;;
+    bare) GIT_DIR=$2 && export GIT_DIR ;;
+  esac
+  git_dir=$(g rev-parse --absolute-git-dir) || exit 1
+  say checked_out "$(g symbolic-ref -q HEAD)"
+  say operation "$(operation "$git_dir")"
+  [ "$1" = bare ] || files "$git_dir" || exit 1
+  case $1 in
+    linked) worktree_refs ;;
+    *) repository "$1" ;;
+  esac
+)
+
+# What git status has, without what a tool makes anew, and what git looks past.
+files() { # GITDIR
+  g -c core.excludesFile=/dev/null -c status.renames=false status --porcelain=v1 -z -uall \
+    --ignored=matching --ignore-submodules=dirty --no-renames >"$area/state" || return 1
+  hidden_changes "$1" >"$area/hidden" || return 1
+  {
+    swapped <"$area/hidden" | sed 's/^/HH /'
+    behind_links
+    swapped <"$area/state" | sed -E "\\,$rebuildable,d"
+  } >"$area/entries"
+  said entry "$area/entries"
+  sed -n 's/^[?!][?!] //p' "$area/entries" | head -n 20000 | swapped | xargs -0 -r du -sk0 -- 2>/dev/null |
+    swapped | sed "s/$tab/ /" | fields size
+  # Else git add -A in a shell there takes less than is listed here.
+  if g config --get core.excludesFile >/dev/null || [ -e "${XDG_CONFIG_HOME:-$HOME/.config}/git/ignore" ]; then
+    say excludes yes
+  fi
+}
+
+# Files in the place of a submodule that is not there: git does not look at them.
+behind_links() {
+  g ls-files -s -z | swapped | sed -n "s/^160000 [0-9a-f]* [0-9]$tab//p" | while IFS= read -r path; do
+    here=$(cd "./$path" 2>/dev/null && pwd -P) || continue
+    top=$(unset GIT_DIR GIT_WORK_TREE && cd "$here" && g rev-parse --show-toplevel 2>/dev/null)
+    [ "$top" != "$here" ] || continue
+    [ -z "$(find "$here" ! -type d ! -path "$here/.git" -print | head -n 1)" ] || printf 'GF %s\n' "$path"
   done
 }
 
-list_losses() { # NAME DIR: DIR has the file ids
-  area=$2
-  cd "$root/$1" || return 1
-  g rev-parse --git-dir >/dev/null || return 1
-  say operation "$(operation .git)"
-  work_tree_state matching >"$area/state" || return 1
-  xargs -0 -r printf 'entry=%s\0' <"$area/state" || return 1
-  hidden_changes .git >"$area/hidden" || return 1
-  xargs -0 -r printf 'entry=HH %s\0' <"$area/hidden" || return 1
-  nested_repositories
-  g worktree list --porcelain -z | tr '\0\n' '\n?' | sed -n '2,$s/^worktree //p' |
-    while read -r path; do
-      [ ! -d "$path" ] || say worktree "$path"
-    done
-  say stashes "$(g rev-list -g --count refs/stash -- 2>/dev/null || echo 0)"
+# Refs that a linked worktree has for itself; all others are the workspace's own.
+worktree_refs() {
   known_here "$area/ids" >"$area/known"
-  head=
-  g rev-parse -q --verify HEAD >/dev/null && head=HEAD
-  # rev-list cannot name the source.
-  g -c log.showSignature=false log --no-patch --format='%H %S' --all $head --stdin \
-    <"$area/known" >"$area/commits" || return 1
-  g rev-list --reflog --stdin --not --all $head <"$area/known" >"$area/reflog" || return 1
-  say commit_count "$(cat "$area/commits" "$area/reflog" | wc -l)"
-  { cat "$area/commits" && sed 's/$/ reflog/' "$area/reflog"; } | each commit
+  g for-each-ref --format='%(objectname)' refs/worktree refs/bisect refs/rewritten >>"$area/known"
+  : >"$area/commits"
+  if grep -q '^[^^]' "$area/known"; then
+    g -c log.showSignature=false log --no-patch --format='%H worktree' --stdin \
+      <"$area/known" >"$area/commits" || return 1
+  fi
+  said commit "$area/commits"
 }
 
-# A repository inside that is committed as a mere link: its commits travel nowhere. Those that its
-# own remotes have do not count.
-nested_repositories() {
-  g ls-files -s -z | tr '\0\n' '\n?' | grep '^160000 ' | cut -f2- |
-    while read -r path; do
-      [ -e "$path/.git" ] || continue
-      count=$(cd "$path" 2>/dev/null && g rev-list --count --all --reflog HEAD --not --remotes 2>/dev/null)
-      [ "${count:-1}" = 0 ] || say entry "GL $path"
-    done
+# Commits, stashes, tags and the objects of git-lfs.
+repository() { # KIND
+  known_here "$area/ids" >"$area/known"
+  head=
+  ! g rev-parse -q --verify HEAD >/dev/null || head=HEAD
+  remotes=
+  [ "$1" = own ] || remotes=$(elsewhere)
+  # rev-list cannot name the source. The first commit of each is the newest.
+  # shellcheck disable=SC2086 # one word each
+  g -c log.showSignature=false log --topo-order --no-patch --format='%H %S' --all $head --stdin \
+    --not $remotes <"$area/known" >"$area/commits" || return 1
+  # shellcheck disable=SC2086 # one word each
+  g rev-list --reflog --parents --stdin --not --all $head $remotes <"$area/known" >"$area/reflog" || return 1
+  awk '{ id[NR] = $1; for (n = 2; n <= NF; n++) inner[$n] }
+    END { for (n = 1; n <= NR; n++) print id[n], (id[n] in inner) ? "reflog" : "reflog tip" }' \
+    "$area/reflog" >>"$area/commits" || return 1
+  said commit "$area/commits"
+  : >"$area/stashes"
+  if g rev-parse -q --verify refs/stash >/dev/null; then
+    g -c log.showSignature=false log -g --no-patch --format='%H %gs' refs/stash -- \
+      >"$area/stashes" || return 1
+  fi
+  said stash "$area/stashes"
+  : >"$area/objects"
+  # What a clone brought is elsewhere, too.
+  [ -n "$remotes" ] || g for-each-ref --format='%(objectname) %(objecttype) %(refname)' >"$area/refs" || return 1
+  [ -n "$remotes" ] || sed '/^[0-9a-f]* commit /d' "$area/refs" >"$area/objects"
+  said object "$area/objects"
+  : >"$area/lfs"
+  storage=$(g config --get lfs.storage) || storage=lfs
+  storage=$(cd "$(g rev-parse --git-common-dir)" && cd "$storage/objects" 2>/dev/null && pwd) || storage=
+  [ -z "$storage" ] || (cd "$storage" && find . -type f) |
+    sed -n 's|^\./../../\([0-9a-f]\{64\}\)$|\1|p' >"$area/lfs"
+  [ ! -s "$area/lfs" ] || say lfs_dir "$storage"
+  said lfs "$area/lfs"
+}
+
+# The options of a walk that leave out what remotes elsewhere have. One on this machine may go with it.
+elsewhere() {
+  for remote in $(g remote); do
+    case $(g ls-remote --get-url "$remote" 2>/dev/null) in
+      /* | .* | '~'* | *::* | file:* | *//localhost* | *//127.*) ;;
+      *:*) printf '%s\n' "--remotes=$remote" ;;
+    esac
+  done
+}
+
+# Worktrees linked to this repository that still are where it believes them.
+linked_worktrees() {
+  for admin in "$common"/worktrees/*/; do
+    [ -f "$admin/gitdir" ] || continue
+    link=$(cat "$admin/gitdir")
+    case $link in /*) ;; *) link=$admin$link ;; esac
+    [ -e "$link" ] || continue
+    dir=$(cd "${link%/.git}" && pwd -P) || return 1
+    linked "$dir" || return 1
+  done
+}
+
+linked() { # DIR
+  [ "$(cd "$1" && g rev-parse --path-format=absolute --git-common-dir 2>/dev/null)" = "$common" ] || return 0
+  printf '%s\n' "$1" >>"$area/seen"
+  printf '%s\n' "$1" >>"$area/linked"
+  place linked "$1" "$(short_name "$1")" </dev/null
+}
+
+# Repositories below a work tree, whether git ignores them or not.
+look_inside() {
+  find "$1" -path "$1/.git" -prune -o -name .git -prune -print0 2>"$area/warned" |
+    tr '\0\n' '\n?' >"$area/inside"
+  sed 's/^find: //' "$area/warned" | each unread
+  while IFS= read -r found <&5; do
+    is_seen "${found%/.git}" || look_at_repository "${found%/.git}"
+  done 5<"$area/inside"
+}
+
+is_seen() { grep -qxF -- "$1" "$area/seen"; }
+
+# As the workspace's own commands name it.
+short_name() { case $1 in "$w"/*) printf %s "${1#"$w"/}" ;; *) printf %s "$1" ;; esac; }
+
+look_at_repository() { # DIR
+  inside_count=$((inside_count + 1))
+  if [ "$inside_count" -gt 200 ]; then
+    inside_more=$((inside_more + 1))
+    return
+  fi
+  if [ -d "$1/.git" ]; then
+    if GIT_DIR=$1/.git g rev-parse --git-dir >/dev/null 2>&1; then
+      say_repository nested "$1"
+    elif [ ! -d "$1" ] || [ -n "$(find "$1/.git" -type f 2>&1 | head -n 1)" ]; then
+      # git looks past this directory only, and at what is beside it.
+      say place "nested $(short_name "$1/.git")"
+      say failed 'it is no repository that git can read'
+    fi
+  elif [ ! -e "$1/.git" ]; then
+    say place "nested $(short_name "$1")"
+    say failed 'it cannot be reached by this name'
+  else
+    set -- "$1" "$(cd "$1" && g rev-parse --path-format=absolute --git-dir --git-common-dir 2>/dev/null)"
+    case $2 in
+      # A link to nowhere; git looks at the files beside it.
+      '') ;;
+      *"$nl$common") linked "$1" || say failed 'git cannot read it' ;;
+      *)
+        printf '%s\n' "${2%%"$nl"*}" >>"$area/seen"
+        say_repository module "$1" ;;
+    esac
+  fi
+}
+
+say_repository() { # KIND DIR
+  place "$1" "$2" "$(short_name "$2")" </dev/null 2>"$area/why" || say failed "$(head -n 1 "$area/why")"
+}
+
+# Git directories of submodules that have no work tree now.
+lone_modules() {
+  find "$common/modules" "$common/worktrees" -name objects -type d -prune -print \
+    >"$area/modules" 2>/dev/null
+  while IFS= read -r found <&5; do
+    found=${found%/objects}
+    { [ -f "$found/HEAD" ] && ! is_seen "$found"; } || continue
+    say_repository bare "$found"
+  done 5<"$area/modules"
 }

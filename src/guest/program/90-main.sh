@@ -57,9 +57,9 @@ case $verb in
     status ;;
   list) list ;;
   losses)
-    limit=$1
+    limit=$1 rebuildable=$2
     losses ;;
-  list-losses) list_losses "$1" "$2" ;;
+  list-losses) list_losses "$1" "$2" "$3" ;;
   discard) discard ;;
   env) keep_variables "$1" ;;
   run)
