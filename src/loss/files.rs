@@ -102,7 +102,7 @@ pub(super) fn findings(saver: &Saver<'_>, place: &Place, losses: &Losses) -> Vec
             "untracked",
             "submodule's place",
             &vec![path.as_bytes()],
-            saver.archive_directory(&path),
+            saver.archive_directories(&[&path]),
         );
     }
     if !kinds.ignored.is_empty() {

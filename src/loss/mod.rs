@@ -25,6 +25,9 @@ use host::Host;
 /// How many names are given of each kind.
 const EXAMPLES: usize = 10;
 
+/// How many kinds of work are named of one workspace.
+const ROWS: usize = 25;
+
 /// One kind of work that would be lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -47,11 +50,11 @@ pub fn findings(
     let saver = Saver::new(branch, address, &losses.name);
     let host = Host::new(repo);
     let mut found = Vec::new();
-    for place in losses.places.iter().filter(|place| is_inside(place)) {
-        found.extend(match (place.kind, &place.failed) {
-            (PlaceKind::Nested, _) | (_, Some(_)) => nested(&host, &saver, place)?,
-            _ => module(&host, &saver, place, losses)?,
-        });
+    found.extend(all_nested(&host, &saver, losses)?);
+    for place in &losses.places {
+        if matches!(place.kind, PlaceKind::Module | PlaceKind::Bare) && place.failed.is_none() {
+            found.extend(module(&host, &saver, place, losses)?);
+        }
     }
     let own = losses.places.iter().filter(|place| !is_inside(place));
     for place in own {
@@ -61,6 +64,14 @@ pub fn findings(
         });
     }
     found.extend(rest(&saver, losses));
+    if found.len() > ROWS {
+        let which = format!(
+            "{} of work, named when these are saved",
+            ui::count((found.len() - ROWS) as u64, "more kind")
+        );
+        found.truncate(ROWS);
+        found.push(Finding { what: "more", which: vec![which], save: saver.shell() });
+    }
     Ok(found)
 }
 
@@ -107,11 +118,11 @@ fn linked(
     Ok(found)
 }
 
-/// A repository below a work tree, with all that it holds: it is copied as a whole.
-fn nested(host: &Host<'_>, saver: &Saver<'_>, place: &Place) -> anyhow::Result<Vec<Finding>> {
-    let mut which = Vec::new();
+/// What a repository below a work tree holds, in pieces: it is copied as a whole.
+fn nested(host: &Host<'_>, place: &Place) -> anyhow::Result<Vec<String>> {
+    let mut holds = Vec::new();
     if let Some(why) = &place.failed {
-        which.push(format!("that cannot be looked into ({why})"));
+        holds.push(format!("cannot be looked into: {why}"));
     }
     let (commits, _) = commits::unkept_inside(host, place)?;
     let counts = [
@@ -121,16 +132,33 @@ fn nested(host: &Host<'_>, saver: &Saver<'_>, place: &Place) -> anyhow::Result<V
         (commits::unkept_objects(host, place)?.len() as u64 + place.objects.more(), "tag"),
         (host.missing_lfs(place).len() as u64 + place.lfs.more(), "object of git-lfs"),
     ];
-    which.extend(counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| ui::count(*n, what)));
+    holds.extend(counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| ui::count(*n, what)));
     if let Some(operation) = &place.operation {
-        which.push(format!("a {operation} in progress"));
+        holds.push(format!("a {operation} in progress"));
     }
-    if which.is_empty() {
-        return Ok(Vec::new());
+    Ok(holds)
+}
+
+fn all_nested(
+    host: &Host<'_>,
+    saver: &Saver<'_>,
+    losses: &Losses,
+) -> anyhow::Result<Option<Finding>> {
+    let mut found = Vec::new();
+    for place in &losses.places {
+        if place.kind == PlaceKind::Nested || place.failed.is_some() {
+            let holds = nested(host, place)?;
+            if !holds.is_empty() {
+                found.push((&place.path, format!("{} ({})", place.path, holds.join(", "))));
+            }
+        }
     }
-    let mut pieces = vec![format!("repository {}:", place.path)];
-    pieces.extend(with_commas(which));
-    Ok(vec![Finding { what: "nested", which: pieces, save: saver.archive_directory(&place.path) }])
+    let paths: Vec<&GuestText> = found.iter().map(|(path, _)| *path).collect();
+    Ok((!found.is_empty()).then(|| Finding {
+        what: "nested",
+        which: names("1 repository", &found, |(_, text)| text.clone()),
+        save: saver.archive_directories(&paths),
+    }))
 }
 
 /// A submodule: what it has goes through the workspace, since its git directory is elsewhere.

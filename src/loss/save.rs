@@ -190,14 +190,19 @@ impl<'a> Saver<'a> {
         }
     }
 
-    /// Copies what is in a directory to a file here and empties it there.
-    pub(super) fn archive_directory(&self, path: &GuestText) -> String {
-        let Some(path) = word(path.as_bytes()) else { return self.shell() };
+    /// Copies what is in directories to a file here and empties them there.
+    pub(super) fn archive_directories(&self, paths: &[&GuestText]) -> String {
+        let paths: Vec<String> =
+            paths.iter().filter_map(|path| word(path.as_bytes())).take(AT_ONCE).collect();
+        if paths.is_empty() {
+            return self.shell();
+        }
+        let paths = paths.join(" ");
         format!(
             "{} >{} && {}",
-            self.run(None, &format!("tar c {path}")),
+            self.run(None, &format!("tar c {paths}")),
             self.new_file(),
-            self.run(None, &format!("find {path} -mindepth 1 -delete"))
+            self.run(None, &format!("find {paths} -mindepth 1 -delete"))
         )
     }
 

@@ -58,8 +58,12 @@ fields() { head -n 20000 | swapped | xargs -0 -r printf "$1=%s\\0"; }
 
 # said KEY FILE: the same with how many there are.
 said() {
-  say "$1_count" "$(($(wc -l <"$2")))"
-  fields "$1" <"$2"
+  if [ -s "$2" ]; then
+    say "$1_count" "$(($(wc -l <"$2")))"
+    fields "$1" <"$2"
+  else
+    say "$1_count" 0
+  fi
 }
 
 list_losses() { # NAME DIR REBUILDABLE: DIR has the file ids
@@ -96,7 +100,7 @@ place() (
   [ "$1" = bare ] || files "$git_dir" || exit 1
   case $1 in
     linked) worktree_refs ;;
-    *) repository "$1" ;;
+    *) repository "$1" "$git_dir" ;;
   esac
 )
 
@@ -106,11 +110,12 @@ files() { # GITDIR
     --ignored=matching --ignore-submodules=dirty --no-renames >"$area/state" || return 1
   hidden_changes "$1" >"$area/hidden" || return 1
   {
-    swapped <"$area/hidden" | sed 's/^/HH /'
+    [ ! -s "$area/hidden" ] || swapped <"$area/hidden" | sed 's/^/HH /'
     behind_links
-    swapped <"$area/state" | sed -E "\\,$rebuildable,d"
+    [ ! -s "$area/state" ] || swapped <"$area/state" | sed -E "\\,$rebuildable,d"
   } >"$area/entries"
   said entry "$area/entries"
+  [ -s "$area/entries" ] || return 0
   sed -n 's/^[?!][?!] //p' "$area/entries" | head -n 20000 | swapped | xargs -0 -r du -sk0 -- 2>/dev/null |
     swapped | sed "s/$tab/ /" | fields size
   # Else git add -A in a shell there takes less than is listed here.
@@ -142,39 +147,53 @@ worktree_refs() {
 }
 
 # Commits, stashes, tags and the objects of git-lfs.
-repository() { # KIND
-  known_here "$area/ids" >"$area/known"
+repository() { # KIND GITDIR
+  g for-each-ref --format='%(objectname) %(objecttype) %(refname)' >"$area/refs" || return 1
   head=
   ! g rev-parse -q --verify HEAD >/dev/null || head=HEAD
   remotes=
   [ "$1" = own ] || remotes=$(elsewhere)
-  # rev-list cannot name the source. The first commit of each is the newest.
-  # shellcheck disable=SC2086 # one word each
-  g -c log.showSignature=false log --topo-order --no-patch --format='%H %S' --all $head --stdin \
-    --not $remotes <"$area/known" >"$area/commits" || return 1
-  # shellcheck disable=SC2086 # one word each
-  g rev-list --reflog --parents --stdin --not --all $head $remotes <"$area/known" >"$area/reflog" || return 1
-  awk '{ id[NR] = $1; for (n = 2; n <= NF; n++) inner[$n] }
-    END { for (n = 1; n <= NR; n++) print id[n], (id[n] in inner) ? "reflog" : "reflog tip" }' \
-    "$area/reflog" >>"$area/commits" || return 1
-  said commit "$area/commits"
+  commits "$2" || return 1
   : >"$area/stashes"
-  if g rev-parse -q --verify refs/stash >/dev/null; then
+  if grep -q ' refs/stash$' "$area/refs"; then
     g -c log.showSignature=false log -g --no-patch --format='%H %gs' refs/stash -- \
       >"$area/stashes" || return 1
   fi
   said stash "$area/stashes"
-  : >"$area/objects"
   # What a clone brought is elsewhere, too.
-  [ -n "$remotes" ] || g for-each-ref --format='%(objectname) %(objecttype) %(refname)' >"$area/refs" || return 1
+  : >"$area/objects"
   [ -n "$remotes" ] || sed '/^[0-9a-f]* commit /d' "$area/refs" >"$area/objects"
   said object "$area/objects"
+  lfs_objects
+}
+
+commits() { # GITDIR
+  : >"$area/commits"
+  # A reflog may be all that is left.
+  if [ -n "$head" ] || [ -s "$area/refs" ] || [ -d "$1/logs" ] || [ -d "$1/reftable" ]; then
+    known_here "$area/ids" >"$area/known"
+    # rev-list cannot name the source. The first commit of each is the newest.
+    # shellcheck disable=SC2086 # one word each
+    g -c log.showSignature=false log --topo-order --no-patch --format='%H %S' --all $head --stdin \
+      --not $remotes <"$area/known" >"$area/commits" || return 1
+    # shellcheck disable=SC2086 # one word each
+    g rev-list --reflog --parents --stdin --not --all $head $remotes <"$area/known" >"$area/reflog" || return 1
+    awk '{ id[NR] = $1; for (n = 2; n <= NF; n++) inner[$n] }
+      END { for (n = 1; n <= NR; n++) print id[n], (id[n] in inner) ? "reflog" : "reflog tip" }' \
+      "$area/reflog" >>"$area/commits" || return 1
+  fi
+  said commit "$area/commits"
+}
+
+lfs_objects() {
   : >"$area/lfs"
   storage=$(g config --get lfs.storage) || storage=lfs
-  storage=$(cd "$(g rev-parse --git-common-dir)" && cd "$storage/objects" 2>/dev/null && pwd) || storage=
-  [ -z "$storage" ] || (cd "$storage" && find . -type f) |
-    sed -n 's|^\./../../\([0-9a-f]\{64\}\)$|\1|p' >"$area/lfs"
-  [ ! -s "$area/lfs" ] || say lfs_dir "$storage"
+  case $storage in /*) ;; *) storage=$(g rev-parse --path-format=absolute --git-common-dir)/$storage ;; esac
+  if [ -d "$storage/objects" ]; then
+    (cd "$storage/objects" && find . -type f) |
+      sed -n 's|^\./../../\([0-9a-f]\{64\}\)$|\1|p' >"$area/lfs"
+    say lfs_dir "$storage/objects"
+  fi
   said lfs "$area/lfs"
 }
 
