@@ -87,6 +87,7 @@ fn each_kind_of_unsaved_work_is_named() {
             "git commit -q --allow-empty -m t; git tag t; git reset -q --hard HEAD~",
             "commit",
         ),
+        // jedbjorn/subfloor#574
         (
             "an edit marked assume-unchanged",
             "git update-index --assume-unchanged feature.txt; echo x >feature.txt",
@@ -214,6 +215,12 @@ fn trash_that_cannot_be_written_leaves_the_workspace() {
     lab.agent_vm("clean feature").fails(1).stderr_has(".trash");
     assert!(workspace.exists());
     assert_eq!(workspace.status(), "");
+    lab.guest_sh("rm workspace/.trash; mkdir workspace/.trash; chmod 555 workspace/.trash")
+        .succeeds();
+    lab.agent_vm("clean feature").fails(1).stderr_has(".trash");
+    lab.agent_vm("status").succeeds().stdout_has("app-feature");
+    assert_eq!(workspace.status(), "");
+    lab.guest_sh("chmod 755 workspace/.trash; ls workspace/.trash").succeeds().stdout_is("");
 }
 
 #[test]

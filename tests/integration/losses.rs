@@ -221,6 +221,22 @@ fn tags_with_messages_are_saved_as_they_are() {
 }
 
 #[test]
+fn stash_reflog_and_note_are_counted_beside_each_other() {
+    // desktop/desktop#13714
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let script = "git commit -q --allow-empty -m gone; git reset -q --hard HEAD~
+        echo x >feature.txt; git stash -q; git notes add -m note; git rev-parse HEAD@{2} stash refs/notes/commits";
+    let ids = there(&workspace, script);
+    lab.git("fetch -q agentvm::feature").succeeds();
+    refused(&lab, &["1 stash: WIP on feature", "1 commit in reflogs alone", "refs/notes/commits"]);
+    save_and_clean(&lab, "all three", 1);
+    for id in ids.lines() {
+        has(&lab, id);
+    }
+}
+
+#[test]
 fn tag_that_the_host_sent_is_no_work() {
     let lab = Lab::new();
     lab.git(["tag", "-a", "-m", "release", "v1", "main"]).succeeds();
