@@ -26,8 +26,8 @@ use crate::vm::Need;
 #[command(after_help = "\
 Examples:
   git agent-vm fetch feature && git agent-vm clean feature
-  git agent-vm clean --dry-run feature  what would be lost; moves nothing
-  git agent-vm clean --force feature    even with work that is nowhere else; it is in the trash then")]
+  git agent-vm clean --dry-run feature   what would be lost; moves nothing
+  git agent-vm clean --force feature     even with work that is nowhere else; it is in the trash then")]
 pub(super) struct Args {
     /// The branch whose workspace is meant; the branch here stays
     branch: BranchName,

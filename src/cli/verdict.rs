@@ -97,3 +97,35 @@ impl Verdict {
         std::process::ExitCode::from(self.kind().code())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_named_and_what_is_unknown_counts() {
+        let mut verdict = Verdict::default();
+        assert!(verdict.is_empty());
+        for name in ["a", "a", "b\x1b", "c", "d", "e", "f"] {
+            verdict.add_other(&GuestText::new(name), "why", "git save".to_owned());
+        }
+        assert_eq!(
+            verdict.message(),
+            "'a', 'b\\x1b', 'c', 'd', 'e' and 1 more hold what is not here"
+        );
+        assert_eq!(verdict.table().lines().filter(|line| line.contains("other")).count(), 7);
+        assert_eq!(verdict.kind(), Kind::WouldLoseWork);
+
+        let mut unknown = Verdict::default();
+        unknown.add_unlearned("'x'", &anyhow::anyhow!("broken"));
+        assert!(!unknown.is_empty());
+        assert_eq!(unknown.kind(), Kind::WouldLoseWork);
+        unknown.add_unlearned("'y'", &Error::timed_out("slow").into());
+        assert_eq!(unknown.kind(), Kind::TimedOut);
+        assert_eq!(
+            unknown.message(),
+            "what the workspace 'x' holds could not be learned: broken\n\
+             what the workspace 'y' holds could not be learned: slow"
+        );
+    }
+}
