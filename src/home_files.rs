@@ -98,7 +98,8 @@ impl HomeFiles {
                     progress = Some(Progress::start(&format!(
                         "setting up the {describe}: {what} for home"
                     )));
-                    session.send_by(|pipe| self.write_to(pipe))?;
+                    let files = self.clone();
+                    session.send_by(move |pipe| files.write_to(pipe))?;
                 }
                 "kept" => {
                     let warn = || {

@@ -3,6 +3,7 @@
 //! The program travels as the ssh command itself, so nothing needs installing and its standard
 //! input stays free for git. See [`wire`] for what it answers.
 
+use std::io::Write;
 use std::time::Duration;
 
 use crate::error::Error;
@@ -13,6 +14,7 @@ use crate::ssh::{Endpoint, Master, Tty};
 mod call;
 pub mod losses;
 pub mod messages;
+mod send;
 pub mod wire;
 pub mod workspaces;
 
@@ -283,23 +285,26 @@ impl Session {
 
     /// Sends bytes to the guest program and closes its standard input.
     pub fn send(&mut self, input: &[u8]) -> anyhow::Result<()> {
-        let described = format!("cannot talk to the {}", self.describe);
-        self.send_by(|stdin| stdin.write_all(input).map_err(Into::into))
-            .map_err(|error| error.context(described))
+        let input = input.to_owned();
+        // In pieces, so that it is seen whether the guest reads.
+        self.send_by(move |stdin| {
+            Ok(input.chunks(4096).try_for_each(|part| stdin.write_all(part))?)
+        })
     }
 
-    /// The same with what `write` writes. A guest that stops reading is no error here: what it says
-    /// next tells why.
+    /// The same with what `write` writes. A guest that ends its reading is no error here: what it says
+    /// next tells why. One that reads nothing for a while is given up.
     pub fn send_by(
         &mut self,
-        write: impl FnOnce(&mut dyn std::io::Write) -> anyhow::Result<()>,
+        write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()> + Send + 'static,
     ) -> anyhow::Result<()> {
-        let Some(mut stdin) = self.stdin.take() else { return Ok(()) };
-        let broken = |error: &anyhow::Error| {
-            let io = error.downcast_ref::<std::io::Error>();
-            io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
-        };
-        write(&mut stdin).or_else(|error| if broken(&error) { Ok(()) } else { Err(error) })
+        let Some(stdin) = self.stdin.take() else { return Ok(()) };
+        let patience = time_limit(PATIENCE);
+        match send::within(patience, stdin, write) {
+            Ok(()) => Ok(()),
+            Err(None) => Err(self.broken(&WireError::NotRead(patience))),
+            Err(Some(error)) => Err(error.context(format!("cannot talk to the {}", self.describe))),
+        }
     }
 
     /// The session's parts, to run git's own protocol over it.
@@ -313,7 +318,7 @@ impl Session {
         let said = self.messages.take().map(messages::Relay::finish).unwrap_or_default();
         let message = format!("lost the {}: {error}{}", self.describe, after_colon(&said));
         match error {
-            WireError::TimedOut(_) => Error::timed_out(message).into(),
+            WireError::TimedOut(_) | WireError::NotRead(_) => Error::timed_out(message).into(),
             _ => Error::failed(message).into(),
         }
     }

@@ -28,6 +28,9 @@ pub enum WireError {
     /// Nothing came for this long.
     #[error("no answer for {} s", .0.as_secs())]
     TimedOut(Duration),
+    /// It took nothing of what is sent to it for this long.
+    #[error("it reads nothing for {} s", .0.as_secs())]
+    NotRead(Duration),
     /// The guest said something that the guest program never says.
     #[error("the answer makes no sense ({0})")]
     Nonsense(&'static str),
