@@ -11,10 +11,11 @@ use crate::hash;
 /// The guest program: one text in files of one job each, in the order of their numbers, and the jobs
 /// that need them. What a verb does not need would only be decoded and read by a shell each time, and
 /// all of it together is too long to be sent.
-const PARTS: [(&str, u8); 10] = [
+const PARTS: [(&str, u8); 11] = [
     (include_str!("program/10-common.sh"), EVERY),
     (include_str!("program/20-workspace.sh"), EVERY),
     (include_str!("program/30-mend.sh"), EVERY),
+    (include_str!("program/32-incoming.sh"), GIT),
     (include_str!("program/40-receive.sh"), EVERY),
     (include_str!("program/50-upload.sh"), EVERY),
     (include_str!("program/60-inspect.sh"), LOOK),

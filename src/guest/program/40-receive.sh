@@ -237,6 +237,7 @@ receive() {
   cd -P "$root/$name" || fail failed "cannot enter $root/$name in the VM"
   w=$PWD
   { can_write "$w/.git/agentvm.lock" && mend_if_free; } || fail failed "cannot write to $w in the VM"
+  clear_incoming
   write_hooks
   say workspace "$name"
   say created "$created"
