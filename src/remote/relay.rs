@@ -7,8 +7,9 @@
 
 use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ChildStdin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +25,11 @@ use rustix::net::{
 use crate::guest::wire::readable_within;
 
 const BUFFER: usize = 128 << 10;
+/// Where a helper waits for its relay, and what the names there begin with.
+const PLACE: &str = "/tmp";
+const PREFIX: &str = "agentvm-";
+/// No helper waits this long for its relay.
+const OLD: Duration = Duration::from_secs(3600);
 
 /// Limits on what the guest may send.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +52,7 @@ pub enum Stopped {
 /// The offer of a session to the relay process that git will start.
 #[derive(Debug)]
 pub struct Offer {
-    dir: tempfile::TempDir,
+    socket: PathBuf,
     thread: thread::JoinHandle<std::io::Result<Option<Stopped>>>,
 }
 
@@ -58,13 +64,20 @@ impl Offer {
         replay: Vec<u8>,
         limits: Limits,
     ) -> anyhow::Result<Self> {
+        clear_old(Path::new(PLACE));
         // Short, so that the socket's path fits into its 104 bytes; for our own eyes (mode 0700).
-        let dir = tempfile::Builder::new().prefix("agentvm-").tempdir_in("/tmp");
+        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(PLACE);
         let dir = dir.context("cannot make a directory in /tmp")?;
-        let listener = UnixListener::bind(dir.path().join("s")).context("cannot make a socket")?;
+        let socket = dir.path().join("s");
+        let listener = UnixListener::bind(&socket).context("cannot make a socket")?;
         let pipes: [OwnedFd; 2] = [to_guest.into(), from_guest.into()];
-        let thread = thread::spawn(move || hand_over(&listener, pipes, &replay, limits));
-        Ok(Self { dir, thread })
+        let thread = thread::spawn(move || {
+            let (stream, _) = listener.accept()?;
+            // Nobody else is to come; who is killed from here on leaves nothing behind.
+            drop((listener, dir));
+            hand_over(stream, pipes, &replay, limits)
+        });
+        Ok(Self { socket, thread })
     }
 
     /// The command that git is to run as the service, quoted for its shell.
@@ -75,27 +88,44 @@ impl Offer {
             program = format!("/proc/{}/exe", std::process::id()).into();
         }
         let program = program.to_str().context("our own program's path is not UTF-8")?;
-        let socket = self.dir.path().join("s");
-        Ok(format!("exec '{}' --relay '{}'", program.replace('\'', r"'\''"), socket.display()))
+        Ok(format!("exec '{}' --relay '{}'", program.replace('\'', r"'\''"), self.socket.display()))
     }
 
     /// After git has ended: why the relay stopped, if it was the relay that did.
     pub fn finish(self) -> anyhow::Result<Option<Stopped>> {
         // Where git never started the relay, the thread still waits for it.
-        drop(UnixStream::connect(self.dir.path().join("s")));
+        drop(UnixStream::connect(&self.socket));
         self.thread.join().map_err(|_| anyhow::anyhow!("the relay's thread failed"))?.or(Ok(None))
     }
 }
 
+/// Takes away the directories of helpers that were killed before their relay came, which it does at
+/// once.
+fn clear_old(place: &Path) {
+    let Ok(entries) = std::fs::read_dir(place) else { return };
+    for entry in entries.flatten() {
+        if !entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+            continue;
+        }
+        let socket = entry.path().join("s");
+        let Ok(meta) = std::fs::symlink_metadata(&socket) else { continue };
+        let age = meta.modified().ok().and_then(|made| made.elapsed().ok());
+        // Another user's stays.
+        if meta.file_type().is_socket() && age > Some(OLD) && std::fs::remove_file(&socket).is_ok()
+        {
+            std::fs::remove_dir(entry.path()).ok();
+        }
+    }
+}
+
 fn hand_over(
-    listener: &UnixListener,
+    mut stream: UnixStream,
     pipes: [OwnedFd; 2],
     replay: &[u8],
     limits: Limits,
 ) -> std::io::Result<Option<Stopped>> {
-    let (mut stream, _) = listener.accept()?;
-    let mut header = limits.bytes.to_be_bytes().to_vec();
-    header.extend_from_slice(&limits.silence.as_secs().to_be_bytes());
+    let numbers = [limits.bytes, limits.silence.as_secs(), replay.len() as u64];
+    let header: Vec<u8> = numbers.iter().flat_map(|number| number.to_be_bytes()).collect();
     let fds: Vec<BorrowedFd<'_>> = pipes.iter().map(OwnedFd::as_fd).collect();
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -104,7 +134,6 @@ fn hand_over(
     // From here on the relay alone holds them, so that an end of file is seen.
     drop(pipes);
     stream.write_all(replay)?;
-    stream.shutdown(std::net::Shutdown::Write)?;
     let mut word = [0_u8; 1];
     Ok(match stream.read(&mut word)? {
         1 if word[0] == b'b' => Some(Stopped::TooMuch),
@@ -116,13 +145,20 @@ fn hand_over(
 /// The relay process: replays, then copies both ways.
 pub fn run(socket: &Path) -> anyhow::Result<()> {
     let mut stream = UnixStream::connect(socket).context("cannot reach the helper")?;
-    let ([to_guest, from_guest], limits) = take_over(&stream)?;
+    let ([to_guest, from_guest], limits, replay) = take_over(&stream)?;
     let mut stdout = std::io::stdout().lock();
-    let replayed = std::io::copy(&mut stream, &mut stdout).and_then(|_| stdout.flush());
+    let replayed = std::io::copy(&mut (&mut stream).take(replay), &mut stdout);
+    let replayed = replayed.and_then(|_| stdout.flush());
     if let Err(error) = replayed {
         // After a dry run git is gone already. The service must still be told that nothing comes.
         anyhow::ensure!(error.kind() == std::io::ErrorKind::BrokenPipe, error);
     }
+    let mut helper = stream.try_clone()?;
+    thread::spawn(move || {
+        // It says no more. Where it is gone, nobody checks what comes, or answers git.
+        std::io::copy(&mut helper, &mut std::io::sink()).ok();
+        std::process::exit(1);
+    });
     let activity = Arc::new(Activity::default());
     let upward = Arc::clone(&activity);
     thread::spawn(move || {
@@ -153,8 +189,9 @@ pub fn run(socket: &Path) -> anyhow::Result<()> {
     std::process::exit(0);
 }
 
-fn take_over(stream: &UnixStream) -> anyhow::Result<([OwnedFd; 2], Limits)> {
-    let mut header = [0_u8; 16];
+/// The session's pipes, the limits, and how many bytes are to be replayed.
+fn take_over(stream: &UnixStream) -> anyhow::Result<([OwnedFd; 2], Limits, u64)> {
+    let mut header = [0_u8; 24];
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received =
@@ -173,7 +210,8 @@ fn take_over(stream: &UnixStream) -> anyhow::Result<([OwnedFd; 2], Limits)> {
         bytes.copy_from_slice(&header[at..at + 8]);
         u64::from_be_bytes(bytes)
     };
-    Ok((fds, Limits { bytes: number(0), silence: Duration::from_secs(number(8)) }))
+    let limits = Limits { bytes: number(0), silence: Duration::from_secs(number(8)) };
+    Ok((fds, limits, number(16)))
 }
 
 fn copy_down(
