@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 
 use super::{ObjectId, Repo, SHORT, program_error};
+use crate::process::Cmd;
 
 impl Repo {
     /// The object that a full ref name points to, read without a process where that is possible.
@@ -105,22 +106,19 @@ impl Repo {
     /// Whether all that these commits need is here (`git rev-list --objects`), as git checks after a
     /// fetch. What the refs here reach counts as whole.
     pub fn is_connected(&self, tips: &[ObjectId]) -> anyhow::Result<bool> {
+        self.is_connected_for(self.git(), tips)
+    }
+
+    /// The same for a git command of this repository that sees more objects than others.
+    pub fn is_connected_for(&self, git: Cmd, tips: &[ObjectId]) -> anyhow::Result<bool> {
         let input: String = tips.iter().map(|id| format!("{id}\n")).collect();
-        let output = self
-            .git()
-            .args([
-                "rev-list",
-                "--objects",
-                "--stdin",
-                "--not",
-                "--all",
-                "--quiet",
-                "--alternate-refs",
-            ])
-            .env("GIT_NO_LAZY_FETCH", "1")
-            .stdin_bytes(input)
-            .output()
-            .map_err(program_error)?;
+        let mut git = git.args(["rev-list", "--objects", "--stdin", "--not", "--all", "--quiet"]);
+        // git would ask a repository about itself where it is told of a second place for objects.
+        if self.common_dir().join("objects/info/alternates").exists() {
+            git = git.arg("--alternate-refs");
+        }
+        let output =
+            git.env("GIT_NO_LAZY_FETCH", "1").stdin_bytes(input).output().map_err(program_error)?;
         Ok(output.exit.success())
     }
 

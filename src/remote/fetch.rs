@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::git::{ObjectId, Repo};
 use crate::process::Cmd;
+use crate::remote::incoming::Incoming;
 use crate::remote::keep;
 use crate::remote::options::{Options, Verbosity};
 use crate::remote::relay::Stopped;
@@ -74,7 +75,8 @@ pub fn run(
             .hint("leave --filter away: what the agent made exists nowhere else")
             .into());
     }
-    let git = command(repo, options);
+    let incoming = Incoming::new(repo)?;
+    let git = incoming.give(command(repo, options));
     // HEAD stands for the branch: the agent may have another one checked out.
     let branch = session.branch.full_ref();
     let names: BTreeSet<&str> = wanted
@@ -94,7 +96,7 @@ pub fn run(
     // The guest winds up while we look at what came.
     let ending = std::thread::spawn(move || session.end());
     let tips: Vec<ObjectId> = wanted.iter().map(|(id, _)| id.clone()).collect();
-    let connected = repo.is_connected(&tips);
+    let connected = repo.is_connected_for(incoming.give(repo.git()), &tips);
     let ended = ending.join();
     if !connected? {
         return Err(Error::failed(format!(
@@ -103,6 +105,7 @@ pub fn run(
         .hint(format!("git agent-vm connect {branch_word} -- git fsck names them"))
         .into());
     }
+    incoming.accept()?;
     if !options.cloning {
         for (tip, name) in wanted {
             let name = if name == "HEAD" { &branch } else { name };

@@ -18,6 +18,7 @@ pub mod answers;
 pub mod companions;
 pub mod enrolment;
 pub mod fetch;
+pub mod incoming;
 pub mod keep;
 pub mod lfs;
 pub mod options;

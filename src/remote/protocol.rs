@@ -18,6 +18,7 @@ use crate::guest::workspaces::Target;
 use crate::identity::{self, Naming};
 use crate::remote::advertisement::Advertisement;
 use crate::remote::companions::Companions;
+use crate::remote::incoming::Incoming;
 use crate::remote::options::{Options, Verbosity};
 use crate::remote::session::Session;
 use crate::remote::url::Address;
@@ -191,6 +192,7 @@ impl Helper {
     fn keep_what_is_here(&self, session: &Session) -> anyhow::Result<()> {
         match (&self.repo, session.advertisement.tip(&session.branch.full_ref())) {
             (Some(repo), Some(tip)) if !self.options.cloning => {
+                Incoming::clear(repo);
                 keep::if_present(repo, &self.config, session, tip)
             }
             _ => Ok(()),
