@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::git::{ObjectId, Repo};
 use crate::process::Cmd;
 use crate::remote::incoming::Incoming;
-use crate::remote::keep;
+use crate::remote::keep::{self, Told};
 use crate::remote::options::{Options, Verbosity};
 use crate::remote::relay::Stopped;
 use crate::remote::session::{Session, Transfer};
@@ -68,6 +68,7 @@ pub fn run(
     options: &Options,
     mut session: Session,
     wanted: &[(ObjectId, String)],
+    told: Told,
 ) -> anyhow::Result<()> {
     if options.filter.is_some() {
         forget_promisor(repo, session.branch.as_str());
@@ -77,12 +78,8 @@ pub fn run(
     }
     let incoming = Incoming::new(repo)?;
     let git = incoming.give(command(repo, options));
-    // HEAD stands for the branch: the agent may have another one checked out.
     let branch = session.branch.full_ref();
-    let names: BTreeSet<&str> = wanted
-        .iter()
-        .map(|(_, name)| if name == "HEAD" { branch.as_str() } else { name.as_str() })
-        .collect();
+    let names: BTreeSet<&str> = wanted.iter().map(|(_, name)| as_branch(name, &branch)).collect();
     let input: String = names.iter().map(|name| format!("{name}\n")).collect();
     let faults = Faults::default();
     let transfer =
@@ -107,16 +104,21 @@ pub fn run(
     }
     incoming.accept()?;
     if !options.cloning {
-        for (tip, name) in wanted {
-            let name = if name == "HEAD" { &branch } else { name };
-            keep::fetched(repo, config, &workspace, name, tip)?;
-        }
+        let kept: BTreeSet<(&str, &ObjectId)> =
+            wanted.iter().map(|(tip, name)| (as_branch(name, &branch), tip)).collect();
+        let kept: Vec<_> = kept.into_iter().collect();
+        keep::fetched(repo, config, &workspace, &kept, told)?;
     }
     if let Ok(Err(error)) = ended {
         // All is here and kept; only the last words of the session may be missing.
         ui::warning(&format!("{error:#}"));
     }
     Ok(())
+}
+
+/// HEAD stands for the branch: the agent may have another one checked out.
+fn as_branch<'a>(name: &'a str, branch: &'a str) -> &'a str {
+    if name == "HEAD" { branch } else { name }
 }
 
 /// Takes back what git noted before it asked us: from now on it would filter every fetch, and look

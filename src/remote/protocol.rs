@@ -19,6 +19,7 @@ use crate::identity::{self, Naming};
 use crate::remote::advertisement::Advertisement;
 use crate::remote::companions::Companions;
 use crate::remote::incoming::Incoming;
+use crate::remote::keep::Told;
 use crate::remote::options::{Options, Verbosity};
 use crate::remote::session::Session;
 use crate::remote::url::Address;
@@ -111,7 +112,10 @@ enum Purpose {
 impl Helper {
     /// A helper for one command of git.
     #[must_use]
-    pub fn new(remote: &str, address: Address, repo: Option<Repo>, config: Config) -> Self {
+    pub fn new(remote: &str, address: Address, repo: Option<Repo>, mut config: Config) -> Self {
+        if let Address::Workspace(vm, _) = &address {
+            config.vm = vm.clone();
+        }
         let options = Options::default();
         let remote = remote.to_owned();
         let (session, companions) = (None, None);
@@ -122,6 +126,10 @@ impl Helper {
     #[must_use]
     pub fn is_by_url(&self) -> bool {
         self.remote.starts_with("agentvm::") || self.remote.starts_with("agentvm://")
+    }
+
+    fn told(&self) -> Told {
+        if self.is_by_url() { Told::ByUs } else { Told::ByGit }
     }
 
     /// The repository, where one is needed.
@@ -177,7 +185,10 @@ impl Helper {
             } else {
                 ui::warning(&missing_branch(&session.workspace, &session.branch, refs));
             }
-            self.keep_what_is_here(session)?;
+            if let Some(repo) = self.repo.as_ref().filter(|_| !self.options.cloning) {
+                Incoming::clear(repo);
+                keep::listed(repo, &self.config, session, self.told())?;
+            }
         }
         for listed in &refs.refs {
             if purpose == Purpose::Push || listed.name.starts_with("refs/heads/") {
@@ -186,17 +197,6 @@ impl Helper {
         }
         answer.push('\n');
         Ok(answer)
-    }
-
-    /// A tip that this repository has already, but that no ref keeps: git will not fetch it.
-    fn keep_what_is_here(&self, session: &Session) -> anyhow::Result<()> {
-        match (&self.repo, session.advertisement.tip(&session.branch.full_ref())) {
-            (Some(repo), Some(tip)) if !self.options.cloning => {
-                Incoming::clear(repo);
-                keep::if_present(repo, &self.config, session, tip)
-            }
-            _ => Ok(()),
-        }
     }
 
     fn no_archive(&self) -> anyhow::Error {
@@ -297,11 +297,7 @@ impl Helper {
                     .ok_or_else(|| no_workspace(branch))?;
                 Ok((self.config.clone(), Target::branch(&repo.base_name(), &id, branch)))
             }
-            Address::Workspace(vm, workspace) => {
-                let mut config = self.config.clone();
-                config.vm = vm.clone();
-                Ok((config, Target::named(workspace)))
-            }
+            Address::Workspace(_, workspace) => Ok((self.config.clone(), Target::named(workspace))),
         }
     }
 
@@ -344,7 +340,7 @@ impl Helper {
         }
         let session = self.session.take().context("git fetches without listing first")?;
         let repo = self.repo.as_ref().context("git fetches outside a repository")?;
-        fetch::run(repo, &self.config, &self.options, session, &wanted)?;
+        fetch::run(repo, &self.config, &self.options, session, &wanted, self.told())?;
         Ok("\n".into())
     }
 

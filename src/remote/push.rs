@@ -11,6 +11,7 @@ use crate::remote::answers::{self, Answer};
 use crate::remote::companions::Companions;
 use crate::remote::enrolment::{self, Redirect};
 use crate::remote::fetch::allow_local_transport;
+use crate::remote::keep;
 use crate::remote::lfs;
 use crate::remote::options::{Options, Verbosity};
 use crate::remote::protocol::Helper;
@@ -74,7 +75,7 @@ pub fn run(
         answers.retain(|name, _| sent.iter().any(|spec| destination(spec) == name));
         report.extend(answers);
     }
-    let created = session.created;
+    let (created, workspace) = (session.created, session.workspace.clone());
     let branch = session.branch.clone();
     if let Err(error) = session.end() {
         ui::error(&format!("{error:#}"));
@@ -102,6 +103,9 @@ pub fn run(
         });
     }
     answer.push('\n');
+    if !helper.options.dry_run {
+        remember(helper, &workspace, &specs, &report);
+    }
     afterwards(helper, &branch, created, redirect.as_ref(), &report);
     Ok(answer)
 }
@@ -199,6 +203,24 @@ fn redirected(
         }
     }
     Ok(answer)
+}
+
+/// Notes where the branches of the workspace are by our own doing: the next fetch does not blame it.
+fn remember(helper: &Helper, workspace: &str, specs: &[String], report: &BTreeMap<String, Answer>) {
+    let Some(repo) = &helper.repo else { return };
+    for spec in specs {
+        let name = destination(spec);
+        let arrived = matches!(report.get(name), Some(Answer::Ok | Answer::UpToDate));
+        if !arrived || !name.starts_with("refs/heads/") {
+            continue;
+        }
+        let source = spec.trim_start_matches('+').split(':').next().unwrap_or_default();
+        let tip = ObjectId::new(source).or_else(|| repo.quick_tip(source));
+        let tip = tip.filter(|tip| repo.may_be_commit(tip));
+        if let Err(error) = keep::pushed(repo, &helper.config, workspace, name, tip.as_ref()) {
+            ui::warning(&format!("{error:#}"));
+        }
+    }
 }
 
 /// Enrols the branch and tells what to type next, once something has arrived.

@@ -32,6 +32,7 @@ mod push_cut_off;
 mod push_refused;
 mod real_vm;
 mod repositories;
+mod rewritten;
 mod side_by_side;
 mod ssh_config;
 mod status;
