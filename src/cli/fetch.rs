@@ -1,6 +1,5 @@
 //! `git agent-vm fetch BRANCH`: brings a workspace's commits into the branch of the same name.
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -8,8 +7,11 @@ use anyhow::Context as _;
 
 use crate::branch::BranchName;
 use crate::cli::common::{Here, git_exit};
+use crate::cli::integrate::{integrate, on_terminal};
 use crate::error::Error;
 use crate::git::{ObjectId, Repo};
+use crate::remote::keep::kept;
+use crate::remote::keep::{self, Source};
 use crate::remote::protocol::no_workspace;
 use crate::ui;
 use crate::vm::Need;
@@ -39,49 +41,29 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Err(no_workspace(branch).into());
     }
     let need = if ui::has_terminal() { Need::Start } else { Need::StartUnlessStopped };
-    if here.find(need, branch, None)?.1.is_none() {
+    let Some(found) = here.find(need, branch, None)?.1 else {
         return Err(no_workspace(branch).into());
-    }
-    // git calls a bare repository the worktree of its HEAD, but no files are there.
-    let bare = |dir: &std::path::PathBuf| dir == here.repo.common_dir();
-    let place = here.repo.checked_out_at(branch)?.filter(|dir| !bare(dir));
-    if place.is_some() && place.as_deref() == here.repo.work_dir() {
-        return pull(&here.repo, branch);
-    }
-    let exit = git(&here.repo, "fetch", branch)?;
+    };
+    let repo = &here.repo;
+    let full_ref = branch.full_ref();
+    let exit = on_terminal(repo, "fetch", [&*format!("agentvm::{branch}"), &full_ref])?;
     if !exit.success() {
         return Ok(git_exit(exit));
     }
-    let new = here.repo.ref_tip("FETCH_HEAD")?.context("git fetch left no FETCH_HEAD")?;
-    advance(&here.repo, branch, &new, place.as_deref())
-}
-
-/// `git fetch` or `git pull` of a workspace's branch, on the user's terminal.
-fn git(repo: &Repo, verb: &str, branch: &BranchName) -> anyhow::Result<crate::process::Exit> {
-    let mut git = repo.git_for_user();
-    // An editor for a merge message needs the terminal; a script needs its own standard input.
-    if !std::io::stdin().is_terminal() {
-        git = git.no_stdin();
-    }
-    git = git.args(["-c", "core.hooksPath=/dev/null", verb]);
-    if ui::is_quiet() {
-        git = git.arg("--quiet");
-    }
-    git.arg(format!("agentvm::{branch}"))
-        .arg(branch.full_ref())
-        .interactive()
-        .map_err(crate::git::program_error)
-}
-
-fn pull(repo: &Repo, branch: &BranchName) -> anyhow::Result<ExitCode> {
-    let exit = git(repo, "pull", branch)?;
-    if !exit.success() {
-        let word = branch.in_shell();
-        ui::hint(&format!(
-            "to merge: git pull --no-rebase agentvm::{word}; to replay your commits on top: git pull --rebase agentvm::{word}"
-        ));
-    }
-    Ok(git_exit(exit))
+    // Not FETCH_HEAD: another fetch may have written it meanwhile.
+    let source = Source::new(&here.config, &found.name.to_string(), &full_ref);
+    let new =
+        keep::last_seen(repo, &source).context("git fetch left no word of what it brought")?;
+    // git calls a bare repository the worktree of its HEAD, but no files are there.
+    let bare = |dir: &std::path::PathBuf| dir == repo.common_dir();
+    let place = repo.checked_out_at(branch)?.filter(|dir| !bare(dir));
+    let code = if place.is_some() && place.as_deref() == repo.work_dir() {
+        integrate(repo, branch, &new)
+    } else {
+        advance(repo, branch, &new, place.as_deref())
+    }?;
+    kept::tidy(repo, &source)?;
+    Ok(code)
 }
 
 /// Moves a branch that is not checked out here forward to what was fetched.

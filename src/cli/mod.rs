@@ -17,6 +17,7 @@ mod doctor;
 #[cfg(test)]
 mod documented;
 mod fetch;
+mod integrate;
 #[cfg(test)]
 mod man;
 mod mount;

@@ -15,6 +15,7 @@ mod doctor_vm;
 mod enrolment;
 mod environment;
 mod fetch;
+mod fetch_cut_off;
 mod help;
 mod home_files;
 mod hostile;
