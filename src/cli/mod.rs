@@ -18,6 +18,7 @@ mod doctor;
 mod documented;
 mod fetch;
 mod integrate;
+mod kept;
 #[cfg(test)]
 mod man;
 mod mount;
@@ -59,6 +60,7 @@ enum Verb {
     Connect(connect::Args),
     Push(push::Args),
     Fetch(fetch::Args),
+    Kept(kept::Args),
     Clean(clean::Args),
     CleanAll(clean_all::Args),
     Mount(mount::Args),
@@ -92,6 +94,7 @@ pub fn main() -> ExitCode {
         Verb::Connect(args) => connect::run(args),
         Verb::Push(args) => push::run(args),
         Verb::Fetch(args) => fetch::run(args),
+        Verb::Kept(args) => kept::run(args),
         Verb::Clean(args) => clean::run(args),
         Verb::CleanAll(args) => clean_all::run(args),
         Verb::Mount(args) => mount::run(args),

@@ -19,6 +19,7 @@ use crate::sanitize;
 mod gui;
 mod machine;
 mod masters;
+mod mirrors;
 mod mount;
 mod programs;
 mod releases;

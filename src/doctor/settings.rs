@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::sources::Entry;
-use super::{Check, Situation, shell_word};
+use super::{Check, Situation, mirrors};
 use crate::config::ProviderKind;
 use crate::mount::Mount;
 use crate::remote::fetch;
@@ -21,7 +21,7 @@ pub(super) fn look(situation: &Situation) -> Vec<Check> {
     .flatten()
     .collect();
     checks.extend(fsck(situation));
-    checks.extend(mirrors(situation));
+    checks.extend(mirrors::look(situation));
     checks
 }
 
@@ -154,56 +154,15 @@ fn ssh_command(situation: &Situation) -> Option<Check> {
     )
 }
 
-/// Remotes that get all refs, those included that keep what was fetched from workspaces.
-fn mirrors(situation: &Situation) -> Vec<Check> {
-    let mut checks = Vec::new();
-    for entry in &situation.entries {
-        let Some(rest) = entry.key.strip_prefix("remote.") else { continue };
-        let Some((remote, name)) = rest.rsplit_once('.') else { continue };
-        let all = |spec: &str| spec.trim_start_matches('+').starts_with("refs/*:");
-        let publishes = match name {
-            "mirror" => {
-                matches!(entry.value.to_ascii_lowercase().as_str(), "true" | "yes" | "on" | "1")
-            }
-            "push" => all(&entry.value),
-            _ => false,
-        };
-        let ours = remote.starts_with("agentvm::")
-            || situation
-                .setting(&format!("remote.{remote}.url"))
-                .is_some_and(|url| url.starts_with("agentvm:"));
-        if !publishes || ours {
-            continue;
-        }
-        let what = format!("git push {remote} sends all refs ({} in {})", entry.key, entry.place());
-        let check = if situation.repo_is_used() {
-            Check::warning("mirror-remote", what)
-        } else {
-            Check::info("mirror-remote", what)
-        };
-        let pattern = (name == "push").then_some(r"^\+?refs/\*:");
-        let fix = entry.unset(&situation.system, pattern).map(|unset| {
-            let key = shell_word(&format!("remote.{remote}.push"));
-            format!("{unset} && git config --add {key} '+refs/heads/*:refs/heads/*' && git config --add {key} '+refs/tags/*:refs/tags/*'")
-        });
-        checks.push(
-            check
-                .why("refs/agentvm/keep/* go along: everything that was ever fetched from a workspace is published")
-                .maybe_fix(fix),
-        );
-    }
-    checks
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::Severity;
     use super::super::sources::parse;
     use super::*;
     use crate::config::Config;
     use crate::packages::System;
 
-    fn with(entries: &[(&str, &str, &str)]) -> Situation {
+    pub(in super::super) fn with(entries: &[(&str, &str, &str)]) -> Situation {
         let bytes: String = entries
             .iter()
             .map(|(scope, key, value)| {
@@ -250,17 +209,6 @@ mod tests {
         assert_eq!(found("fetch.fsck.skiplist", "/x"), 0);
         assert_eq!(found("fetch.fsck.somenewfault", "ignore"), 1);
         assert_eq!(found("fetch.fsckobjects", "true"), 0);
-    }
-
-    #[test]
-    fn a_mirror_is_found_by_either_setting() {
-        let count = |entries: &[_]| mirrors(&with(entries)).len();
-        assert_eq!(count(&[("local", "remote.backup.mirror", "true")]), 1);
-        assert_eq!(count(&[("local", "remote.backup.push", "+refs/*:refs/*")]), 1);
-        assert_eq!(count(&[("local", "remote.backup.push", "refs/heads/*:refs/heads/*")]), 0);
-        assert_eq!(count(&[("local", "remote.backup.mirror", "false")]), 0);
-        let url = ("local", "remote.vm.url", "agentvm::");
-        assert_eq!(count(&[url, ("local", "remote.vm.mirror", "true")]), 0);
     }
 
     #[test]

@@ -132,6 +132,12 @@ fn every_block_of_the_documentation_is_known() {
         // The drawing of host and VM.
         ("ARCHITECTURE.md", "host  ", ""),
         ("man/git-agent-vm.1", "Examples:", "examples_of_the_manual_work"),
+        (
+            "man/git-agent-vm.1",
+            "git config --add remote.backup",
+            "kept_work_is_published_by_nobody",
+        ),
+        ("man/git-agent-vm.1", "git config transfer.hideRefs", "kept_work_is_published_by_nobody"),
         ("man/git-remote-agentvm.1", "git push agentvm::BRANCH", "addresses are in other tests"),
     ];
     let all =
@@ -242,6 +248,36 @@ fn key_is_passed_on_as_shown() {
         .env("ANTHROPIC_API_KEY", "key")
         .succeeds()
         .stdout_is("key");
+}
+
+#[test]
+fn kept_work_is_published_by_nobody_who_follows_the_manual() {
+    let lab = Lab::new();
+    lab.pushed_feature().commit("agent.txt", "agent\n");
+    lab.git("fetch -q agentvm::feature").succeeds();
+    for (setup, push) in [
+        ("git remote add --mirror=push backup ../backup", "git push -q backup"),
+        ("git remote add backup ../backup", "git push -q --mirror backup"),
+    ] {
+        lab.sh(&format!("rm -rf ../backup && git init -q --bare ../backup && {setup}")).succeeds();
+        let sent = || lab.repo("backup").refs("refs/");
+        lab.sh(push).succeeds();
+        assert!(sent().contains("refs/agentvm/keep/"), "{push}");
+        lab.sh("rm -rf ../backup && git init -q --bare ../backup").succeeds();
+        for command in manual("man/git-agent-vm.1").iter().flat_map(commands) {
+            if command.starts_with("git config ") && command.contains("refs/") {
+                lab.sh(&command).succeeds();
+            }
+        }
+        lab.sh(push).succeeds();
+        assert!(sent().contains("refs/heads/main") && !sent().contains("agentvm"), "{}", sent());
+        lab.git("remote remove backup").succeeds();
+    }
+    lab.sh("git clone -q --mirror . ../copy").succeeds();
+    assert!(!lab.repo("copy").refs("refs/").contains("agentvm"));
+    lab.git("config --unset-all transfer.hideRefs").succeeds();
+    lab.sh("git clone -q --mirror . ../whole").succeeds();
+    assert!(lab.repo("whole").refs("refs/").contains("agentvm"));
 }
 
 #[test]

@@ -238,6 +238,7 @@ fn each_risky_setting_is_found_with_its_file_and_the_named_command_mends_it() {
         ("fetch.fsck.largePathname", "ignore", "fsck", "warning", 0),
         ("remote.backup.mirror", "true", "mirror-remote", "warning", 0),
         ("remote.backup.push", "+refs/*:refs/*", "mirror-remote", "warning", 0),
+        ("remote.backup.push", "refs/agentvm/*:refs/agentvm/*", "mirror-remote", "warning", 0),
         ("safe.bareRepository", "all", "bare-repository", "info", 0),
     ] {
         let lab = host();

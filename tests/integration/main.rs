@@ -19,6 +19,7 @@ mod fetch_cut_off;
 mod help;
 mod home_files;
 mod hostile;
+mod kept;
 mod lfs;
 mod limactl;
 mod losses;
