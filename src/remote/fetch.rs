@@ -66,7 +66,7 @@ pub fn run(
     repo: &Repo,
     config: &Config,
     options: &Options,
-    mut session: Session,
+    session: Session,
     wanted: &[(ObjectId, String)],
     told: Told,
 ) -> anyhow::Result<()> {
@@ -76,10 +76,36 @@ pub fn run(
             .hint("leave --filter away: what the agent made exists nowhere else")
             .into());
     }
+    // HEAD stands for the branch: the agent may have another one checked out.
+    let branch = session.branch.full_ref();
+    let workspace = session.workspace.clone();
+    let name_of = |name: &str| if name == "HEAD" { branch.clone() } else { name.to_owned() };
+    let wanted: BTreeSet<(String, ObjectId)> =
+        wanted.iter().map(|(id, name)| (name_of(name), id.clone())).collect();
+    let ended = bring(repo, config, options, session, &wanted)?;
+    if !options.cloning {
+        let kept: Vec<_> = wanted.iter().map(|(name, tip)| (name.as_str(), tip)).collect();
+        keep::fetched(repo, config, &workspace, &kept, told)?;
+    }
+    if let Err(error) = ended {
+        // All is here and kept; only the last words of the session may be missing.
+        ui::warning(&format!("{error:#}"));
+    }
+    Ok(())
+}
+
+/// Brings what the wanted refs point to, and checks that it is whole; no ref leads to it yet. The
+/// inner result is how the session ended.
+pub fn bring(
+    repo: &Repo,
+    config: &Config,
+    options: &Options,
+    mut session: Session,
+    wanted: &BTreeSet<(String, ObjectId)>,
+) -> anyhow::Result<anyhow::Result<()>> {
     let incoming = Incoming::new(repo)?;
     let git = incoming.give(command(repo, options));
-    let branch = session.branch.full_ref();
-    let names: BTreeSet<&str> = wanted.iter().map(|(_, name)| as_branch(name, &branch)).collect();
+    let names: BTreeSet<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
     let input: String = names.iter().map(|name| format!("{name}\n")).collect();
     let faults = Faults::default();
     let transfer =
@@ -92,7 +118,7 @@ pub fn run(
         (session.workspace.clone(), session.branch.in_shell().to_string());
     // The guest winds up while we look at what came.
     let ending = std::thread::spawn(move || session.end());
-    let tips: Vec<ObjectId> = wanted.iter().map(|(id, _)| id.clone()).collect();
+    let tips: Vec<ObjectId> = wanted.iter().map(|(_, id)| id.clone()).collect();
     let connected = repo.is_connected_for(incoming.give(repo.git()), &tips);
     let ended = ending.join();
     if !connected? {
@@ -103,22 +129,7 @@ pub fn run(
         .into());
     }
     incoming.accept()?;
-    if !options.cloning {
-        let kept: BTreeSet<(&str, &ObjectId)> =
-            wanted.iter().map(|(tip, name)| (as_branch(name, &branch), tip)).collect();
-        let kept: Vec<_> = kept.into_iter().collect();
-        keep::fetched(repo, config, &workspace, &kept, told)?;
-    }
-    if let Ok(Err(error)) = ended {
-        // All is here and kept; only the last words of the session may be missing.
-        ui::warning(&format!("{error:#}"));
-    }
-    Ok(())
-}
-
-/// HEAD stands for the branch: the agent may have another one checked out.
-fn as_branch<'a>(name: &'a str, branch: &'a str) -> &'a str {
-    if name == "HEAD" { branch } else { name }
+    Ok(ended.unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that ends the session failed"))))
 }
 
 /// Takes back what git noted before it asked us: from now on it would filter every fetch, and look
@@ -157,7 +168,12 @@ fn command(repo: &Repo, options: &Options) -> Cmd {
     for fault in HARMFUL {
         git = git.args(["-c", &format!("fetch.fsck.{fault}=error")]);
     }
-    git = allow_local_transport(git).data_limit(MEMORY_LIMIT).args(["fetch-pack", "--stdin"]);
+    // git 2.39 to 2.45 crash where they check many objects and are not asked for a lock.
+    git = allow_local_transport(git).data_limit(MEMORY_LIMIT).args([
+        "fetch-pack",
+        "--stdin",
+        "--lock-pack",
+    ]);
     match options.verbosity {
         Verbosity::Quiet => git = git.arg("-q"),
         // Of the transfer, git's own fetch tells at the second `-v` only.

@@ -60,8 +60,8 @@ impl Incoming {
             let mut files: Vec<OsString> = fs::read_dir(&from)?
                 .map(|entry| entry.map(|entry| entry.file_name()))
                 .collect::<io::Result<_>>()?;
-            // What is half-written, its git has given up.
-            files.retain(|file| loose == is_hex(file) && !file.as_bytes().starts_with(b"tmp_"));
+            // What is half-written, its git has given up; a lock on a pack is for this place alone.
+            files.retain(|file| loose == is_hex(file) && !is_left(file.as_bytes()));
             // A pack counts as soon as its index is there.
             files.sort_by_key(|file| file.as_bytes().ends_with(b".idx"));
             if !files.is_empty() {
@@ -110,6 +110,10 @@ fn clear(objects: &Path) {
             fs::remove_dir_all(entry.path()).ok();
         }
     }
+}
+
+fn is_left(name: &[u8]) -> bool {
+    name.starts_with(b"tmp_") || name.ends_with(b".keep")
 }
 
 fn is_hex(name: &OsStr) -> bool {
@@ -168,6 +172,7 @@ mod tests {
         for name in [
             "pack/pack-1.idx",
             "pack/pack-1.pack",
+            "pack/pack-1.keep",
             "pack/tmp_pack_x",
             "ab/cd01",
             "ab/tmp_obj_x",

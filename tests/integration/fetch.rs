@@ -309,3 +309,19 @@ fn fetch_brings_nothing_that_was_not_committed() {
         lab.git(["cat-file", "-e", &blob]).fails(1);
     }
 }
+
+#[test]
+fn many_objects_arrive_and_leave_no_lock() {
+    // From a hundred on git keeps the pack; git 2.39 crashes then where it checks objects and was not
+    // asked to lock the pack.
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace
+        .sh("i=0; while [ $i -lt 300 ]; do echo $i >f$i; i=$((i+1)); done
+            git add -A; git commit -qm many")
+        .succeeds();
+    lab.git("fetch agentvm::feature").succeeds();
+    assert_eq!(lab.app().tip("FETCH_HEAD"), workspace.tip("HEAD"));
+    lab.git("fsck --full --strict").succeeds();
+    lab.sh("! ls .git/objects/pack/*.keep").succeeds();
+}
