@@ -33,4 +33,5 @@ pub mod state;
 pub mod survey;
 pub mod ui;
 pub mod vm;
+pub mod wip;
 pub mod workspace;

@@ -15,6 +15,7 @@ use crate::remote::keep::{self, Source};
 use crate::remote::protocol::no_workspace;
 use crate::ui;
 use crate::vm::Need;
+use crate::wip::{ref_of, snapshot};
 
 /// Bring a workspace's commits into the branch here
 ///
@@ -27,16 +28,24 @@ use crate::vm::Need;
 Examples:
   git agent-vm fetch feature            then: git log feature
   git agent-vm fetch feature && git merge feature
+  git agent-vm fetch --wip feature      then: git show agentvm/wip/feature
 
-Work that is not committed in the workspace stays there; git agent-vm status shows it.")]
+Work that is not committed stays in the workspace; git agent-vm diff shows it, and --wip brings a copy
+of it, as a commit that refs/agentvm/wip/BRANCH names. No branch moves by that, here or there.")]
 pub(super) struct Args {
     /// The branch whose workspace is meant
     branch: BranchName,
+    /// Bring what is not committed (changed, staged and untracked files) as refs/agentvm/wip/BRANCH
+    #[arg(long)]
+    wip: bool,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let here = Here::load()?;
     let branch = &args.branch;
+    if args.wip {
+        return wip(&here, branch);
+    }
     if here.id()?.is_none() {
         return Err(no_workspace(branch).into());
     }
@@ -64,6 +73,34 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }?;
     kept::tidy(repo, &source)?;
     Ok(code)
+}
+
+/// Keeps the state of a workspace, whatever is committed there, as a ref here.
+fn wip(here: &Here, branch: &BranchName) -> anyhow::Result<ExitCode> {
+    let target = here.target(branch)?.ok_or_else(|| no_workspace(branch))?;
+    let snapshot = snapshot::take(&here.repo, &here.config, &target, branch)?;
+    let is_lacking = snapshot.warn();
+    let (workspace, place, name) = (&snapshot.workspace, snapshot.place(), ref_of(branch));
+    match (&snapshot.wip, snapshot.state()) {
+        (Some(wip), _) => {
+            let files = here.repo.count_changed(snapshot.head.as_ref(), wip)?;
+            ui::note(&format!(
+                "workspace '{workspace}', {place}: {} not committed, kept as {name} ({})",
+                ui::count(files, "file"),
+                wip.short()
+            ));
+            let word = branch.in_shell();
+            ui::hint(&format!("git agent-vm diff {word} shows what the branch here lacks"));
+        }
+        (None, Some(head)) => ui::note(&format!(
+            "workspace '{workspace}', {place}: all is committed; {name} is its HEAD ({})",
+            head.short()
+        )),
+        (None, None) => {
+            ui::note(&format!("workspace '{workspace}' has neither a file nor a commit yet"));
+        }
+    }
+    Ok(if is_lacking { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Moves a branch that is not checked out here forward to what was fetched.

@@ -13,6 +13,7 @@ mod common;
 mod completions;
 mod connect;
 mod destroy;
+mod diff;
 mod doctor;
 #[cfg(test)]
 mod documented;
@@ -61,6 +62,7 @@ enum Verb {
     Push(push::Args),
     Fetch(fetch::Args),
     Kept(kept::Args),
+    Diff(diff::Args),
     Clean(clean::Args),
     CleanAll(clean_all::Args),
     Mount(mount::Args),
@@ -75,6 +77,10 @@ enum Verb {
 pub fn main() -> ExitCode {
     if crate::mount::is_keeper(std::env::args_os()) {
         return crate::mount::keeper::main(std::env::args_os());
+    }
+    // Run by git as the service of a session that this program has opened.
+    if std::env::args_os().nth(1).is_some_and(|word| word == "--relay") {
+        return crate::remote::main();
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -95,6 +101,7 @@ pub fn main() -> ExitCode {
         Verb::Push(args) => push::run(args),
         Verb::Fetch(args) => fetch::run(args),
         Verb::Kept(args) => kept::run(args),
+        Verb::Diff(args) => diff::run(args),
         Verb::Clean(args) => clean::run(args),
         Verb::CleanAll(args) => clean_all::run(args),
         Verb::Mount(args) => mount::run(args),

@@ -76,6 +76,42 @@ impl Repo {
         count.parse().with_context(|| format!("git rev-list --count said '{count}'"))
     }
 
+    /// How many paths differ between a commit (`None`: nothing at all) and another.
+    pub fn count_changed(&self, from: Option<&ObjectId>, to: &ObjectId) -> anyhow::Result<u64> {
+        let args = match from {
+            Some(from) => {
+                vec!["diff-tree", "-r", "-z", "--name-only", "--no-renames", from.as_str()]
+            }
+            None => vec!["ls-tree", "-r", "-z", "--name-only", "--full-tree"],
+        };
+        let output = self
+            .git()
+            .args(args)
+            .arg(to.as_str())
+            .time_limit(SHORT)
+            .output_cap(256 << 20)
+            .output()
+            .map_err(program_error)?;
+        anyhow::ensure!(output.exit.success(), "git diff-tree: {}", output.stderr_tail(3));
+        Ok(output.stdout.split(|&byte| byte == 0).count().saturating_sub(1).try_into()?)
+    }
+
+    /// The best common ancestor of two commits, if they have one.
+    pub fn merge_base(&self, one: &ObjectId, two: &ObjectId) -> anyhow::Result<Option<ObjectId>> {
+        let output = self.output(&["merge-base", one.as_str(), two.as_str()])?;
+        match output.exit {
+            crate::process::Exit::Code(0 | 1) => {}
+            _ => anyhow::bail!("git merge-base: {}", output.stderr_tail(3)),
+        }
+        Ok(ObjectId::new(&String::from_utf8_lossy(output.stdout.trim_ascii())))
+    }
+
+    /// The tree without an entry, which git knows everywhere.
+    pub fn empty_tree(&self) -> anyhow::Result<ObjectId> {
+        let id = self.run(&["hash-object", "-t", "tree", "--stdin"])?;
+        ObjectId::new(&id).with_context(|| format!("git hash-object said '{id}'"))
+    }
+
     /// Whether `old` is `new` or one of its ancestors; false where either is not here.
     pub fn is_ancestor(&self, old: &ObjectId, new: &ObjectId) -> anyhow::Result<bool> {
         let args = ["merge-base", "--is-ancestor", old.as_str(), new.as_str()];

@@ -21,16 +21,19 @@ const PARTS: [(&str, u8); 11] = [
     (include_str!("program/60-inspect.sh"), LOOK),
     (include_str!("program/62-losses.sh"), LOOK),
     (include_str!("program/64-trash.sh"), TRASH),
+    (include_str!("program/66-wip.sh"), WIP),
     (include_str!("program/70-run.sh"), RUN),
     (include_str!("program/90-main.sh"), EVERY),
 ];
 
-/// The jobs: serving git itself, looking into workspaces, what is removed, running commands.
+/// The jobs: serving git itself, looking into workspaces, what is removed, running commands, work that
+/// is not committed.
 const GIT: u8 = 1;
 const LOOK: u8 = 2;
 const TRASH: u8 = 4;
 const RUN: u8 = 8;
-const EVERY: u8 = GIT | LOOK | TRASH | RUN;
+const WIP: u8 = 16;
+const EVERY: u8 = GIT | LOOK | TRASH | RUN | WIP;
 
 /// The job that a verb is part of.
 fn job(verb: &str) -> u8 {
@@ -38,17 +41,19 @@ fn job(verb: &str) -> u8 {
         "receive" | "upload" => GIT,
         "discard" => TRASH,
         "env" | "run" | "ended" => RUN,
+        "snapshot" | "apply" => WIP,
         _ => LOOK,
     }
 }
 
 /// The program for a verb, as it is sent: without its comments.
 fn program_for(verb: &str) -> &'static str {
-    static TEXTS: [LazyLock<String>; 4] = [
+    static TEXTS: [LazyLock<String>; 5] = [
         LazyLock::new(|| program(GIT)),
         LazyLock::new(|| program(LOOK)),
         LazyLock::new(|| program(TRASH)),
         LazyLock::new(|| program(RUN)),
+        LazyLock::new(|| program(WIP)),
     ];
     &TEXTS[job(verb).trailing_zeros() as usize]
 }
@@ -67,7 +72,8 @@ const _: () = assert!(
     length(GIT) <= LONGEST
         && length(LOOK) <= LONGEST
         && length(TRASH) <= LONGEST
-        && length(RUN) <= LONGEST,
+        && length(RUN) <= LONGEST
+        && length(WIP) <= LONGEST,
     "the guest program is too long to be sent"
 );
 const LONGEST: usize = (90 << 10) / 4 * 3;

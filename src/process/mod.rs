@@ -292,6 +292,19 @@ impl Cmd {
         child.wait()
     }
 
+    /// Becomes the program, on our own terminal and streams: nothing of ours is left that a signal or
+    /// a pager could meet. Returns only where that cannot be.
+    #[must_use]
+    pub fn become_it(mut self) -> ProcessError {
+        let name = self.name();
+        trace::trace(&self.command);
+        let error = self.command.exec();
+        match error.kind() {
+            io::ErrorKind::NotFound => ProcessError::NotFound(name),
+            _ => ProcessError::Io(name, error),
+        }
+    }
+
     /// Starts it and leaves it running on its own: no terminal, no part in our Ctrl-C, its output
     /// into `log`.
     pub fn detach(mut self, log: std::fs::File) -> Result<Running, ProcessError> {

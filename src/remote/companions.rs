@@ -51,7 +51,7 @@ impl Companions {
 }
 
 /// The default branch's name and commit: what `origin/HEAD` names, else `main` or `master`.
-fn default_branch(repo: &Repo) -> anyhow::Result<Option<(String, String)>> {
+pub fn default_branch(repo: &Repo) -> anyhow::Result<Option<(String, String)>> {
     let listed = repo.run(&[
         "for-each-ref",
         "--format=%(refname) %(objectname) %(symref)",

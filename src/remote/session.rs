@@ -47,7 +47,16 @@ pub struct Transfer {
 
 impl Session {
     /// Reads what the guest program and the service say first.
-    pub fn begin(guest: &guest::Guest, mut session: guest::Session) -> anyhow::Result<Self> {
+    pub fn begin(guest: &guest::Guest, session: guest::Session) -> anyhow::Result<Self> {
+        Self::begin_noting(guest, session, |_| {})
+    }
+
+    /// The same; `note` gets the fields that say more than every session says.
+    pub fn begin_noting(
+        guest: &guest::Guest,
+        mut session: guest::Session,
+        mut note: impl FnMut(Field),
+    ) -> anyhow::Result<Self> {
         let mut workspace = String::new();
         let mut branch = None;
         let mut created = false;
@@ -56,7 +65,7 @@ impl Session {
                 ("workspace", Some(name)) => name.clone_into(&mut workspace),
                 ("branch", Some(name)) => branch = BranchName::from_full_ref(name),
                 ("created", flag) => created = flag == Some("1"),
-                _ => {}
+                _ => note(Field { key, value }),
             }
         }
         let mut parts = session.into_parts();

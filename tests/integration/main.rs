@@ -9,6 +9,7 @@
 mod clean;
 mod completions;
 mod connect;
+mod diff;
 mod docs;
 mod doctor;
 mod doctor_vm;
@@ -41,3 +42,4 @@ mod status;
 mod support;
 mod usage;
 mod verbs;
+mod wip_fetch;

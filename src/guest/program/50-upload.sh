@@ -34,5 +34,5 @@ stays_behind() {
   count=$(work_tree_state 2>/dev/null | tr -dc '\0' | wc -c)
   [ "$count" -eq 0 ] && return
   [ "$count" -eq 1 ] && files='1 file' || files="$count files"
-  warn "hint: $files with uncommitted changes stay in the workspace (git agent-vm connect $(branch_word) -- git status)"
+  warn "hint: $files with uncommitted changes stay in the workspace (git agent-vm diff $(branch_word))"
 }

@@ -36,7 +36,7 @@ esac
 
 # The verbs that concern one workspace begin with the four words that name it.
 case $verb in
-  receive | upload | losses | discard | find | run)
+  receive | upload | losses | discard | find | run | snapshot | apply)
     id=$1 ref=$2 plain=$3 hashed=$4
     # A ~ has a meaning for some shells.
     case $hashed in *,*) hashed=${hashed%,*}~${hashed##*,} ;; esac
@@ -61,6 +61,8 @@ case $verb in
     losses ;;
   list-losses) list_losses "$1" "$2" "$3" ;;
   discard) discard ;;
+  snapshot) snapshot "$1" "$2" ;;
+  apply) apply "$1" "$2" ;;
   env) keep_variables "$1" ;;
   run)
     token=$1 user_name=$2 user_email=$3

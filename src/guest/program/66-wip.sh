@@ -1,0 +1,236 @@
+
+# Work that is not committed: its state for the host, without touching anything.
+
+# git with the index $index and a place of its own for new objects, so that the workspace stays as it
+# is. What the agent's configuration would refuse or leave out is taken all the same.
+aside() (
+  GIT_INDEX_FILE=$index GIT_OBJECT_DIRECTORY=$area/repo.git/objects GIT_NO_REPLACE_OBJECTS=1
+  export GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_NO_REPLACE_OBJECTS
+  g -c core.excludesFile=/dev/null -c core.safecrlf=false -c core.splitIndex=false -c core.fsync=none \
+    -c advice.addEmbeddedRepo=false -c i18n.commitEncoding=UTF-8 "$@"
+)
+
+# Text with a record a line, whatever is in it, and back: a name may hold a line end, but no NUL.
+to_lines() { tr '\0\n' '\n\0'; }
+
+# Sets $area: a directory that goes with this session, if possible on the disk of the workspaces, since
+# a copy of every changed file comes into it. Those of sessions that were killed are taken away.
+make_area() {
+  place=$HOME/.local/state/agentvm
+  mkdir -p "$place" 2>/dev/null
+  find "$place" -maxdepth 1 -name 'wip-*' -mmin +1 -exec flock -n {}/lock rm -rf {} \; 2>/dev/null
+  area=$(mktemp -d "$place/wip-XXXXXX" 2>/dev/null) || area=$(mktemp -d) ||
+    fail failed 'cannot make a temporary directory in the VM'
+  trap 'rm -rf "$area"' EXIT
+  # Held for as long as this program or a git of its lives.
+  exec 8>"$area/lock" && flock -n 8
+}
+
+# A push that moves files meanwhile would leave a mixture: it waits, or is waited for.
+hold_off_pushes() {
+  [ -e "$w/.git/agentvm.lock" ] || return 0
+  exec 9<"$w/.git/agentvm.lock"
+  flock -s -w 60 9 || fail failed 'a push to the workspace is going on, and does not end'
+}
+
+# The lines of a file of $area as fields of its name.
+say_each() { head -n 1000 "$area/$1" | tr '\n' '\0' | xargs -0 -r printf "$1=%s\\0"; }
+
+snapshot() { # LAST TIME: the commit that the host has of an earlier call, and when that was made
+  find_workspace || absent
+  w=$root/$name
+  cd "$w" || fail failed "cannot enter $w in the VM"
+  mend_if_possible
+  make_area
+  hold_off_pushes
+  take_snapshot "$1" "$2"
+  exec 9>&-
+  say workspace "$name"
+  say branch "$ref"
+  say checked_out "$head"
+  say operation "$(operation .git)"
+  say_each nested
+  say_each unread
+  say end ok
+  # In a process of its own, so that the directory is taken away afterwards.
+  git -c core.fsmonitor=false -c uploadpack.allowFilter=false upload-pack "$area/repo.git"
+  exit 0
+}
+
+# Makes a repository that borrows the workspace's objects, with the refs refs/heads/ wip (where
+# anything differs from HEAD), head and own (the workspace's branch).
+take_snapshot() {
+  { read_head && read_tip "$ref" && own=$tip && read_tip HEAD; } || fail failed 'git was killed there'
+  at=$tip
+  repo=$area/repo.git
+  {
+    git init -q --bare --template= --object-format="$(g rev-parse --show-object-format)" "$repo" &&
+      objects=$(cd "$(g rev-parse --git-path objects)" && pwd -P) &&
+      printf '%s\n' "$objects" >"$repo/objects/info/alternates" &&
+      { [ ! -e .git/shallow ] || cp .git/shallow "$repo/shallow"; } &&
+      base=$(g rev-parse --verify "$(tree_of "$at")")
+  } >&2 || fail failed "git cannot read workspace $name"
+  copy_index
+  settle_conflicts
+  index=$area/staged
+  staged=$(aside write-tree 2>"$area/said") || failed_git write-tree
+  index=$area/index
+  unhide
+  add_files
+  tree=$(aside write-tree 2>"$area/said") || failed_git write-tree
+  name_repositories
+  set -- "$1" "$2" ''
+  if [ "$tree" != "$base" ] || [ "$staged" != "$base" ]; then
+    # The same state is the same commit: the host has it then, and nothing goes over.
+    wip=
+    [ -z "$1" ] || wip=$(commit_state "$2")
+    [ -n "$wip" ] && [ "$wip" = "$1" ] || wip=$(commit_state "$now") || failed_git commit-tree
+    set -- "$1" "$2" "create refs/heads/wip $wip"
+  fi
+  {
+    printf '%s\n' "$3"
+    is_null "$at" || printf 'create refs/heads/head %s\n' "$at"
+    is_null "$own" || printf 'create refs/heads/own %s\n' "$own"
+  } | sed '/^$/d' | git --git-dir="$repo" update-ref --stdin 2>"$area/said" || failed_git update-ref
+}
+
+failed_git() { fail failed "git $1 failed in workspace $name: $(head -n 1 "$area/said")"; }
+
+# The index twice: as it is, and for the files. With its time, by which git knows what it has to read.
+copy_index() {
+  empty "$area/nested" && empty "$area/unread"
+  [ -e .git/index ] || return 0
+  { cp -p .git/index "$area/index" && cp -p "$area/index" "$area/staged"; } ||
+    fail failed "cannot copy the index of workspace $name"
+}
+
+# What is staged while a merge is not done: of a path with a conflict, the branch's own version.
+settle_conflicts() {
+  index=$area/staged
+  aside ls-files -u -z >"$area/conflicts" 2>"$area/said" || failed_git ls-files
+  [ -s "$area/conflicts" ] || return 0
+  to_lines <"$area/conflicts" | sed "s/^[^$tab]*$tab//" | to_lines |
+    aside update-index --force-remove -z --stdin 2>"$area/said" || failed_git update-index
+  to_lines <"$area/conflicts" | sed -n "s/^\([0-7]*\) \([0-9a-f]*\) 2$tab/\1 \2 0$tab/p" | to_lines |
+    aside update-index -z --index-info 2>"$area/said" || failed_git update-index
+}
+
+# Has git look at files that it was told not to look at, but for those that a sparse checkout left out.
+unhide() {
+  aside ls-files -v -z | to_lines | sed -n '/^[a-zS] /p' >"$area/hidden"
+  [ -s "$area/hidden" ] || return 0
+  # shellcheck disable=SC2016 # the inner shell expands them
+  sed -n 's/^[Ss] //p' "$area/hidden" | to_lines |
+    xargs -0 -r sh -c 'for path; do
+      if [ -e "$path" ] || [ -L "$path" ]; then printf "%s\0" "$path"; fi
+    done' sh | aside update-index --no-skip-worktree -z --stdin 2>"$area/said" || failed_git update-index
+  sed -n 's/^[a-z] //p' "$area/hidden" | to_lines |
+    aside update-index --no-assume-unchanged -z --stdin 2>"$area/said" || failed_git update-index
+}
+
+# Takes all files that git does not ignore. One that vanishes or changes while it is read makes git
+# give up; what still does so after a few times is copied first, so that it holds still.
+add_files() {
+  for _ in 1 2 3; do
+    # A git that was killed leaves its lock.
+    rm -f "$index.lock"
+    aside add -A --sparse --ignore-errors 2>"$area/said" >&2 && closed_to_us && return
+    missing_filter
+  done
+  rm -f "$index.lock"
+  add_copies
+}
+
+# A filter that fails would leave out what it is for.
+missing_filter() {
+  trouble=$(sed -n "/clean filter '.*' failed/p" "$area/said" | head -n 1)
+  [ -z "$trouble" ] ||
+    fail failed "${trouble#fatal: } in the VM: what the file holds cannot be taken without it"
+}
+
+# Puts what git could not look at among what was not read.
+closed_to_us() {
+  sed -n "s/^warning: could not open directory '\(.*\)': .*/\1/p
+    s/^\([^:]*\): Permission denied\$/\1/p" "$area/said" >"$area/unread"
+}
+
+add_copies() {
+  aside ls-files -z -m -o -d --deduplicate --exclude-standard >"$area/rest" 2>"$area/said" ||
+    failed_git ls-files
+  closed_to_us
+  mkdir "$area/copies" || fail failed 'cannot make a temporary directory in the VM'
+  # Names that end in / are repositories inside. One without a commit cannot be linked to.
+  to_lines <"$area/rest" | sed -n 's|/$||p' | to_lines |
+    aside update-index --add -z --stdin 2>/dev/null
+  # What could not be read, on descriptor 3, stays as it was.
+  # shellcheck disable=SC2016 # the inner shell expands them
+  to_lines <"$area/rest" | sed '/\/$/d' | to_lines | xargs -0 -r sh -c 'to=$1
+    shift
+    vanished() {
+      [ ! -e "$path" ] && [ ! -L "$path" ] || return 1
+      # In a directory that cannot be entered, nobody knows.
+      dir=./$path
+      while dir=${dir%/*} && [ ! -e "$dir" ]; do :; done
+      [ -x "$dir" ]
+    }
+    for path; do
+      if [ -L "$path" ] || [ -f "$path" ]; then
+        case $path in */*) mkdir -p "$to/${path%/*}" ;; esac
+        cp -pP -- "./$path" "$to/$path" && printf "%s\0" "$path" >&4 && continue
+        rm -f "$to/$path"
+      fi
+      if [ -d "$path" ] || vanished; then printf "%s\0" "$path"; else printf "%s\0" "$path" >&3; fi
+    done' sh "$area/copies" 3>"$area/refused" 4>"$area/copied" 2>/dev/null |
+    aside update-index --force-remove -z --stdin 2>"$area/said" || failed_git update-index
+  tr '\0\n' '\n?' <"$area/refused" >>"$area/unread"
+  (
+    GIT_DIR=$w/.git GIT_WORK_TREE=$area/copies
+    export GIT_DIR GIT_WORK_TREE
+    aside update-index --add --replace -z --stdin <"$area/copied" 2>"$area/said"
+  ) || {
+    missing_filter
+    failed_git update-index
+  }
+  # What no tree may hold, such as a link called .gitmodules.
+  sed -n 's/^Ignoring path //p' "$area/said" >>"$area/unread"
+  rm -rf "$area/copies"
+}
+
+# Repositories inside whose content does not come along, since only a link to a commit can: those that
+# are new or moved, or have changes of their own.
+name_repositories() {
+  {
+    aside diff-index --cached --raw -z --no-renames "$base" | to_lines |
+      sed -n "N;s/^:[0-7]* 160000 [^\n]*\n//p"
+    aside diff-files --raw -z --ignore-submodules=none 2>/dev/null | to_lines |
+      sed -n "N;s/^:160000 [^\n]*\n//p"
+    aside ls-files -z -o --exclude-standard | to_lines | sed -n 's|/$||p'
+  } | sort -u | tr '\0' '?' >"$area/nested"
+}
+
+# Makes the commit of a state, as of a time, in the shape of a stash: its parents are HEAD and, where
+# anything is staged, what is. The words of a name in it are the agent's.
+commit_state() { # TIME
+  moment=$(date -u -d "@$1" '+%Y-%m-%d %H:%M:%S UTC' 2>/dev/null) || moment="$1 s after 1970"
+  doing=$(operation .git)
+  title="work in progress in $name${head:+ on ${head#refs/heads/}}"
+  GIT_AUTHOR_NAME=git-agent-vm GIT_AUTHOR_EMAIL=git-agent-vm@localhost GIT_AUTHOR_DATE="@$1 +0000"
+  GIT_COMMITTER_NAME=$GIT_AUTHOR_NAME GIT_COMMITTER_EMAIL=$GIT_AUTHOR_EMAIL
+  GIT_COMMITTER_DATE=$GIT_AUTHOR_DATE
+  export GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_AUTHOR_DATE
+  export GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL GIT_COMMITTER_DATE
+  set --
+  is_null "$at" || set -- -p "$at"
+  if [ "$staged" != "$base" ]; then
+    what_is_staged=$(aside commit-tree "$@" -m "what is staged: $title" "$staged" 2>"$area/said") || return 1
+    set -- "$@" -p "$what_is_staged"
+  fi
+  aside commit-tree "$@" -F - "$tree" 2>"$area/said" <<END
+$title
+
+Workspace: $name
+Time by the host: $moment
+HEAD: ${head:-detached}${doing:+
+In progress: $doing}
+END
+}
