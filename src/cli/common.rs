@@ -1,5 +1,6 @@
 //! What several verbs need: the repository and its settings, and questions to the guest.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -54,8 +55,11 @@ impl Here {
             Some(target) => target.call("find").arg(tip.map_or("", ObjectId::as_str)),
             None => Call::new("hello"),
         };
-        let (guest, fields) = access::ask(&self.config, need, &call, &[])?;
-        Ok((guest, Found::parse(fields)))
+        let (guest, mut session) = access::open(&self.config, need, &call)?;
+        // A push that was cut off is mended on the way; what that found is said.
+        session.show_messages();
+        session.send(&[])?;
+        Ok((guest, Found::parse(session.fields()?)))
     }
 
     /// The host's commits and those of its submodules, as the guest's verb reads them from standard
@@ -91,5 +95,25 @@ pub(super) fn git_exit(exit: Exit) -> ExitCode {
         Exit::Code(0) => ExitCode::SUCCESS,
         Exit::Code(_) => ExitCode::FAILURE,
         Exit::Signal(_) => ExitCode::from(exit.shell_code()),
+    }
+}
+
+/// A path as a shell reads it.
+pub(super) fn in_shell(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.chars().all(|c| c.is_alphanumeric() || "/._-+@".contains(c)) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_in_hints_can_be_pasted() {
+        assert_eq!(in_shell(Path::new("/a/b-c")), "/a/b-c");
+        assert_eq!(in_shell(Path::new("/a b/it's")), "'/a b/it'\\''s'");
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use crate::branch::BranchName;
-use crate::cli::common::{Here, git_exit};
+use crate::cli::common::{Here, git_exit, in_shell};
 use crate::cli::integrate::{integrate, on_terminal};
 use crate::error::Error;
 use crate::git::{ObjectId, Repo};
@@ -30,8 +30,8 @@ Examples:
   git agent-vm fetch feature && git merge feature
   git agent-vm fetch --wip feature      then: git show agentvm/wip/feature
 
-Work that is not committed stays in the workspace; git agent-vm diff shows it, and --wip brings a copy
-of it, as a commit that refs/agentvm/wip/BRANCH names. No branch moves by that, here or there.")]
+Work that is not committed stays in the workspace. git agent-vm diff shows it, and --wip brings a
+copy of it, as a commit that refs/agentvm/wip/BRANCH names; no branch moves by that.")]
 pub(super) struct Args {
     /// The branch whose workspace is meant
     branch: BranchName,
@@ -130,7 +130,7 @@ fn advance(
             "branch '{branch}' is checked out in {}, so it is not moved from here",
             dir.display()
         ))
-        .hint(format!("git -C {} pull agentvm::{word}", quoted(dir)))
+        .hint(format!("git -C {} pull agentvm::{word}", in_shell(dir)))
         .into());
     } else if repo.is_ancestor(&old, new)? {
         // Unlike update-ref, it refuses a branch that a rebase or bisection in a worktree uses.
@@ -164,24 +164,4 @@ fn diverged(
     ))
     .hint(format!("git switch {word} && git pull --no-rebase agentvm::{word} merges them"))
     .hint(format!("git log --oneline --left-right {word}...{} shows them", new.short())))
-}
-
-/// A path as a shell reads it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    if text.chars().all(|c| c.is_alphanumeric() || "/._-+@".contains(c)) {
-        return text;
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_in_hints_can_be_pasted() {
-        assert_eq!(quoted(Path::new("/a/b-c")), "/a/b-c");
-        assert_eq!(quoted(Path::new("/a b/it's")), "'/a b/it'\\''s'");
-    }
 }

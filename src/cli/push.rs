@@ -3,13 +3,15 @@
 use std::process::ExitCode;
 
 use crate::branch::BranchName;
-use crate::cli::common::{Here, git_exit};
+use crate::cli::common::{Here, git_exit, in_shell};
 use crate::error::Error;
 use crate::git::{ObjectId, Repo};
 use crate::process::Exit;
 use crate::remote::lfs;
 use crate::ui;
 use crate::vm::Need;
+use crate::wip::carry::carry;
+use crate::wip::local::Local;
 
 /// Send a branch to its workspace
 ///
@@ -19,8 +21,9 @@ use crate::vm::Need;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  git agent-vm push feature      make or update the workspace of branch feature
-  git agent-vm push -n feature   only say what would be sent
+  git agent-vm push feature         make or update the workspace of branch feature
+  git agent-vm push -n feature      only say what would be sent
+  git agent-vm push --wip feature   with the files of the branch here that are not committed
 
 A workspace with changes that are not committed, or with commits that are not here, refuses.
 Then: git agent-vm fetch BRANCH, or commit there (git agent-vm connect BRANCH).")]
@@ -33,6 +36,9 @@ pub(super) struct Args {
     /// Say what would be sent, and send nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
+    /// Carry what is not committed here (changed and untracked files) along, all or nothing
+    #[arg(long)]
+    wip: bool,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -42,6 +48,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if tip.is_none() {
         head(&here.repo, branch)?;
     }
+    let wip = if args.wip { Some(files_here(&here.repo, branch, tip.as_ref())?) } else { None };
     let need = if args.dry_run { Need::Start } else { Need::Create };
     let (_, found) = here.find(need, branch, None)?;
     match (tip, found) {
@@ -63,7 +70,61 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             branch.in_shell()
         ));
     }
-    Ok(git_exit(exit))
+    match wip {
+        Some(local) if exit.success() => carry_files(here, branch, &local, args.dry_run),
+        _ => Ok(git_exit(exit)),
+    }
+}
+
+/// What is not committed in this worktree, which must have the branch checked out.
+fn files_here(repo: &Repo, branch: &BranchName, tip: Option<&ObjectId>) -> anyhow::Result<Local> {
+    let word = branch.in_shell();
+    let (Some(dir), Some(tip)) = (repo.checked_out_at(branch)?, tip) else {
+        return Err(Error::failed(format!(
+            "branch '{branch}' is not checked out, so there are no files of it to carry"
+        ))
+        .hint(format!("git switch {word}"))
+        .into());
+    };
+    if repo.work_dir() != Some(dir.as_path()) {
+        return Err(Error::failed(format!(
+            "branch '{branch}' is checked out in {}, and its files are there",
+            dir.display()
+        ))
+        .hint(format!("git -C {} agent-vm push --wip {word}", in_shell(&dir)))
+        .into());
+    }
+    let local = Local::take(repo, tip)?;
+    for path in &local.nested {
+        ui::warning(&format!("{path} is a repository of its own; what is in it stays here"));
+    }
+    Ok(local)
+}
+
+/// Carries the files into the workspace, which has the branch's commits by now.
+fn carry_files(
+    here: Here,
+    branch: &BranchName,
+    local: &Local,
+    dry_run: bool,
+) -> anyhow::Result<ExitCode> {
+    let files = ui::count(local.files, "file");
+    if local.commit.is_none() {
+        ui::note("all files here are committed; there is nothing more to carry");
+    } else if dry_run {
+        ui::note(&format!("would carry {files} that are not committed"));
+    } else {
+        // The push may have given the repository its id.
+        let here = if here.config.id.is_none() { Here::load()? } else { here };
+        let target = here.target(branch)?.ok_or_else(|| {
+            Error::failed(format!("there is no workspace of '{branch}' after the push"))
+        })?;
+        let workspace = carry(&here.config, &target, local)?;
+        ui::note(&format!(
+            "carried {files} to workspace '{workspace}', as changes that are not committed there"
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// `git push` of a branch to its workspace, on the user's terminal.

@@ -30,6 +30,9 @@ const MASTER_PATIENCE: Duration = Duration::from_secs(8);
 /// The most that a verb may answer, in bytes: lists of files and commits.
 const ANSWER_CAP: usize = 64 << 20;
 
+/// What begins a hint in the text of a failure.
+const HINT: &str = "hint: ";
+
 /// The host's time in seconds since 1970.
 #[must_use]
 pub fn now() -> i64 {
@@ -258,6 +261,13 @@ impl Session {
         self.skew
     }
 
+    /// Shows what the guest says besides, from the beginning.
+    pub fn show_messages(&self) {
+        if let Some(messages) = &self.messages {
+            messages.release();
+        }
+    }
+
     /// Changes how long the guest may say nothing between two fields.
     pub fn set_patience(&mut self, patience: Duration) {
         self.reader.set_patience(patience);
@@ -323,21 +333,24 @@ impl Session {
         }
     }
 
-    /// `fail=CODE TEXT`, said by the guest program: the code gives the kind. The text is the
-    /// guest's word and is cleaned when shown.
+    /// `fail=CODE TEXT`, said by the guest program: the code gives the kind, lines that begin with
+    /// `hint: ` are its hints. The text is the guest's word and is cleaned when shown.
     #[must_use]
     pub fn refusal(field: &Field) -> anyhow::Error {
         let text = field.value.to_string();
         let (code, text) = text.split_once(' ').unwrap_or(("failed", &text));
         let text = text.replace("\\n", "\n");
-        match code {
+        let (hints, lines): (Vec<&str>, Vec<&str>) =
+            text.lines().partition(|line| line.starts_with(HINT));
+        let text = lines.join("\n");
+        let error = match code {
             "lose" => Error::would_lose_work(text),
             "absent" => Error::not_found(text),
             "program" => Error::missing_program(text),
             "slow" => Error::timed_out(text),
             _ => Error::failed(text),
-        }
-        .into()
+        };
+        hints.iter().fold(error, |error, hint| error.hint(&hint[HINT.len()..])).into()
     }
 }
 

@@ -3,6 +3,8 @@
 
 use crate::branch::BranchName;
 
+pub mod carry;
+pub mod local;
 pub mod snapshot;
 
 /// The ref on the host that holds what a workspace was when it was last looked at.

@@ -43,3 +43,4 @@ mod support;
 mod usage;
 mod verbs;
 mod wip_fetch;
+mod wip_push;

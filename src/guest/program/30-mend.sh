@@ -109,6 +109,14 @@ mend() {
   fi
   # In any other state the agent has gone on by itself: its word counts.
   empty "$journal"
+  forget_sent
+}
+
+# What files that the host has not committed came with; no longer needed once the journal is closed.
+forget_sent() {
+  [ -d "$w/.git/agentvm-wip" ] || return 0
+  g update-ref -d refs/agentvm/wip/host
+  rm -rf "$w/.git/agentvm-wip"
 }
 
 # All files are at $new, the ref is not: back to $old. If the agent has changed files since, on to
@@ -203,13 +211,18 @@ put_files() {
     kept=$(g commit-tree "$@" "$seen") && rescue "$kept" 'agentvm: cut-off push' || return 1
     warn "a push was cut off: files that were neither old nor new are kept as $(printf %.10s "$kept") under refs/rescue/"
   fi
-  g read-tree "$(tree_of "$from")" || return 1
+  # An index that is there already keeps its flags. The files are written by one that knows none of
+  # their times: a power cut may have taken what is in them.
+  g diff-index --cached --quiet "$(tree_of "$from")" -- 2>/dev/null ||
+    g read-tree "$(tree_of "$from")" || return 1
+  GIT_INDEX_FILE=$index g read-tree "$(tree_of "$from")" || return 1
   # shellcheck disable=SC2016 # the inner shell expands them
   paths_between --diff-filter=A |
     files_only |
     xargs -0 sh -c 'for path; do rm -f -- "$path"; rmdir -p -- "${path%/*}" 2>/dev/null; done' sh
   paths_between --diff-filter=a >"$list" &&
-    clear_the_way <"$list" && g checkout-index -f -q -z --stdin <"$list" || return 1
+    clear_the_way <"$list" &&
+    GIT_INDEX_FILE=$index g checkout-index -f -q -z --stdin <"$list" || return 1
   g update-index -q --refresh >/dev/null 2>&1
   rm -f "$list" "$list.from" "$list.to" "$index"
 }
@@ -218,6 +231,7 @@ put_files() {
 # locks of git that are older than this boot, or no older than a push that was cut off, so that
 # whoever made them is gone. A push that has begun holds our lock; here nobody else does.
 clear_leftovers() {
+  [ -s "$w/.git/agentvm-journal" ] || forget_sent
   rm -f "$w"/.git/agentvm-index* "$w"/.git/agentvm-paths*
   booted=$(sed -n 's/^btime //p' /proc/stat 2>/dev/null)
   began=

@@ -44,6 +44,7 @@ say_owner() {
 inspect() {
   w=$root/$1
   cd "$w" || { say error 'it cannot be entered'; return; }
+  mend_if_possible
   # Lines "ID REF TIME SUBJECT"; what else git says counts as a ref that the host does not know.
   branches=$(g for-each-ref \
     --format='%(objectname) %(refname) %(committerdate:unix) %(contents:subject)' refs/heads 2>&1) || {

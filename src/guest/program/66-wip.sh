@@ -234,3 +234,124 @@ HEAD: ${head:-detached}${doing:+
 In progress: $doing}
 END
 }
+
+# Files that the host has not committed come in as changes that are not committed here.
+
+# apply OLD NEW: makes the files those of the commit NEW, whose objects come as a pack on standard
+# input, while HEAD and the index stay at OLD. All of them or none: the journal is that of a push, which
+# leads back to OLD for as long as the ref has not moved, and it never does.
+apply() {
+  old=$1 new=$2
+  find_workspace || absent
+  cd -P "$root/$name" || fail failed "cannot enter $root/$name in the VM"
+  w=$PWD
+  can_write "$w/.git/agentvm.lock" || fail failed "cannot write to $w in the VM"
+  exec 9>"$w/.git/agentvm.lock"
+  flock -w 60 9 || fail failed "another command is at work in workspace $name, and does not end"
+  ! may_have_leftovers || (clear_leftovers && mend) ||
+    fail failed "a push was cut off, and git is at work in workspace $name; try again when it has ended"
+  refuse_elsewhere
+  printf '%s\n' "$nonce" >"$w/.git/agentvm-received" || fail failed "cannot write to $w in the VM"
+  receive_objects
+  said=$(
+    exec 2>&1
+    GIT_ALTERNATE_OBJECT_DIRECTORIES=.git/agentvm-wip/new
+    export GIT_ALTERNATE_OBJECT_DIRECTORIES
+    gitdir=$w/.git
+    refuse_dirty
+    refuse_hidden
+    refuse_what_is_in_the_way
+  ) || give_up lose "$(printf '%s\n' "$said" | sed 's/^error: //')"
+  take_in_objects
+  move_files
+  say workspace "$name"
+  say end ok
+}
+
+# Ends a session that has moved nothing, or put it back.
+give_up() {
+  forget_sent
+  empty "$w/.git/agentvm-received"
+  fail "$@"
+}
+
+refuse_elsewhere() {
+  { read_head && read_tip "$ref"; } || fail failed 'git was killed there'
+  [ "$head" = "$ref" ] ||
+    fail lose "workspace $name is on ${head:-no branch}, not on ${ref#refs/heads/}${nl}hint: git agent-vm connect $(branch_word) -- git switch $(branch_word)"
+  [ "$tip" = "$old" ] ||
+    fail lose "workspace $name is at another commit than ${ref#refs/heads/} here${nl}hint: git agent-vm fetch $(branch_word) brings what it has"
+}
+
+# The new objects, not yet among those of the workspace.
+receive_objects() {
+  side=$w/.git/agentvm-wip
+  { mkdir -p "$side/new/info" && printf '../../objects\n' >"$side/new/info/alternates"; } ||
+    give_up failed "cannot write to $w in the VM"
+  (
+    GIT_OBJECT_DIRECTORY=$side/new
+    export GIT_OBJECT_DIRECTORY
+    g index-pack --stdin --fix-thin >/dev/null 2>"$side/said"
+  ) || give_up failed "the files did not arrive whole: $(head -n 1 "$side/said")"
+}
+
+# A file that git was told not to look at would be changed without showing as changed.
+refuse_hidden() {
+  case $report in *=flags*) ;; *) return 0 ;; esac
+  from=$old to=$new
+  paths_between | to_lines | sort >"$side/paths"
+  hidden=$(flagged | to_lines | sort | comm -12 - "$side/paths" | tr '\0' '?')
+  [ -n "$hidden" ] || return 0
+  warn 'error: git was told not to look at files of the workspace that would change:'
+  printf '%s\n' "$hidden" | sed -n '1,10s/^/error:   /p' >&2
+  warn 'hint: git update-index --no-assume-unchanged FILE (or --no-skip-worktree) there, or a wider sparse checkout'
+  exit 1
+}
+
+# Nothing but the ref keeps them, until the files are in their places.
+take_in_objects() {
+  for part in pack rev idx; do
+    for file in "$side"/new/pack/pack-*."$part"; do
+      [ ! -e "$file" ] || mv -f "$file" "$w/.git/objects/pack/" || give_up failed "cannot write to $w in the VM"
+    done
+  done
+  g update-ref refs/agentvm/wip/host "$new" || give_up failed 'git update-ref failed in the VM'
+}
+
+# git's own checkout moves the files, with all that it looks at first, but with a HEAD and an index
+# that are not the workspace's.
+move_files() {
+  {
+    printf '..\n' >"$side/commondir" && printf '%s\n' "$old" >"$side/HEAD" &&
+      { [ ! -e "$w/.git/index" ] || cp -p "$w/.git/index" "$side/index"; } && flush
+  } || give_up failed "cannot write to $w in the VM"
+  read_boot
+  journal=$w/.git/agentvm-journal
+  printf '%s %s %s %s %s end\n' "$ref" "$old" "$new" "$nonce" "$this_boot" >"$journal" || {
+    empty "$journal"
+    give_up failed "cannot write to $w in the VM"
+  }
+  sync "$journal" 2>/dev/null
+  said=$(
+    GIT_DIR=$side GIT_WORK_TREE=$w
+    export GIT_DIR GIT_WORK_TREE
+    g -c advice.detachedHead=false -c core.sparseCheckout=false -c submodule.recurse=false \
+      checkout -q --no-overwrite-ignore --detach "$new" 2>&1
+  ) || put_back "$said"
+  flush || put_back 'the files could not be stored'
+  # From here on they are there to stay.
+  empty "$journal"
+  sync "$journal" 2>/dev/null
+  forget_sent
+  empty "$w/.git/agentvm-received"
+}
+
+put_back() {
+  case $1 in
+    *'would be overwritten'* | *'would lose untracked'*)
+      empty "$journal"
+      give_up lose "$1" ;;
+  esac
+  mend || fail failed "$1; the workspace could not be put back at once, and the next command does it"
+  give_up failed "$1; the workspace is as it was"
+}
