@@ -43,6 +43,8 @@ fn bash_completes_verbs_options_and_branches() {
         assert_eq!(tab(&["cle"]), "|clean |\n|clean-all |");
         assert_eq!(tab(&["push", ""]), "|feature |\n|gone/away.push |\n|main |");
         assert_eq!(tab(&["-q", "connect", "f"]), "|feature |");
+        assert_eq!(tab(&["diff", "--stat", "f"]), "|feature |");
+        assert_eq!(tab(&["fetch", "--w"]), "|--wip |");
         // A workspace whose branch is not here.
         assert_eq!(tab(&["fetch", "g"]), "|gone/away.push |");
         assert_eq!(tab(&["--color", "never", "fetch", "m"]), "|main |");

@@ -307,6 +307,9 @@ fn examples_of_the_manual_work() {
         // Each is tried by itself: a workspace that was cleaned is there again.
         lab.git("push -q agentvm::feature").succeeds();
         let ran = lab.sh(&line).succeeds();
+        if line.contains("push --wip") {
+            lab.workspace("app-feature").sh("git clean -qfd && git checkout -q .").succeeds();
+        }
         match line.rsplit(' ').next().unwrap() {
             "test" => _ = ran.stdout_has("tested"),
             "b'" => _ = ran.stdout_has("from a\nfrom b"),

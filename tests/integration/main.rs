@@ -43,4 +43,6 @@ mod support;
 mod usage;
 mod verbs;
 mod wip_fetch;
+mod wip_fetch_trouble;
 mod wip_push;
+mod wip_push_cut_off;

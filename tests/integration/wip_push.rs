@@ -1,12 +1,10 @@
 //! `push --wip`: what is not committed here goes into a workspace as changes that are not committed
 //! there, all of it or nothing.
 
-use std::time::Duration;
-
 use crate::support::{Lab, Repo, Workspace};
 
 /// The branch checked out here, and its workspace.
-fn on_feature(lab: &Lab) -> (Repo<'_>, Workspace<'_>) {
+pub(crate) fn on_feature(lab: &Lab) -> (Repo<'_>, Workspace<'_>) {
     lab.git("checkout -q feature").succeeds();
     (lab.app(), lab.pushed_feature())
 }
@@ -26,16 +24,16 @@ fn files(run: &dyn Fn(&str) -> String) -> String {
         find . -path ./.git -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 -r cksum")
 }
 
-fn files_here(lab: &Lab) -> String {
+pub(crate) fn files_here(lab: &Lab) -> String {
     files(&|script| lab.sh(script).succeeds().text())
 }
 
-fn files_there(workspace: &Workspace<'_>) -> String {
+pub(crate) fn files_there(workspace: &Workspace<'_>) -> String {
     files(&|script| workspace.sh(script).succeeds().text())
 }
 
 /// Nothing of a push is left that the next command would have to look at.
-fn assert_settled(workspace: &Workspace<'_>, head: &str) {
+pub(crate) fn assert_settled(workspace: &Workspace<'_>, head: &str) {
     workspace.sh("! [ -s .git/agentvm-journal ] && ! [ -s .git/agentvm-received ] && ! [ -e .git/agentvm-wip ]").succeeds();
     assert_eq!(workspace.refs("refs/agentvm"), "");
     assert_eq!(workspace.tip("HEAD"), head);
@@ -286,133 +284,6 @@ fn file_here_that_cannot_be_read_is_named() {
     ran.stderr_has("a.x");
     assert_eq!(workspace.status(), "");
     lab.sh("! ls -d .git/objects/tmp_objdir* 2>/dev/null").succeeds();
-}
-
-/// A workspace with many files, and as many changes here.
-fn many(lab: &Lab) -> (Repo<'_>, Workspace<'_>) {
-    let (app, _) = on_feature(lab);
-    lab.host("bash", ["-c", "mkdir -p m; for i in {1..300}; do echo old $i >m/f$i; done; git add -A; git commit -qm many"])
-        .in_dir(app.path()).succeeds();
-    let workspace = lab.pushed_feature();
-    lab.host("bash", ["-c", "for i in {1..100}; do echo new $i >m/f$i; done; rm m/f{101..200}
-            mkdir -p n/d; for i in {1..100}; do echo added $i >n/d/a$i; done; rm m/f201; mkdir m/f201; echo x >m/f201/x; ln -s f1 m/link; chmod +x m/f202"])
-        .in_dir(app.path()).succeeds();
-    (app, workspace)
-}
-
-/// The guest's machine goes down, as far as a process can tell, in the N-th flush of a push: 1 and 2
-/// are before a file moves, 3 is after the last one, 4 after the journal was closed.
-fn die_in_flush(lab: &Lab, number: u32) {
-    lab.guest_sh("rm -f ../flushes").succeeds();
-    lab.guest_fake(
-        "sync",
-        &format!("echo >>\"$HOME/../flushes\"; [ $(wc -l <\"$HOME/../flushes\") != {number} ] || kill -9 $PPID; exit 0"),
-    );
-}
-
-#[test]
-fn kill_at_each_step_leaves_all_or_nothing() {
-    let lab = Lab::new();
-    let (app, workspace) = many(&lab);
-    let (old, new) = (files_there(&workspace), files_here(&lab));
-    for (step, outcome) in [(1, &old), (2, &old), (3, &old), (4, &new)] {
-        die_in_flush(&lab, step);
-        let ran = lab.agent_vm("push --wip feature").run();
-        assert_ne!(ran.code, 0, "{ran}");
-        lab.guest_fake("sync", "exit 0");
-        lab.agent_vm("status").succeeds();
-        assert_eq!(&files_there(&workspace), outcome, "step {step}");
-        assert_settled(&workspace, &app.tip("feature"));
-    }
-    workspace.git("fsck --full").succeeds();
-}
-
-#[test]
-fn what_the_agent_wrote_after_a_kill_is_kept() {
-    let lab = Lab::new();
-    let (_, workspace) = many(&lab);
-    die_in_flush(&lab, 3);
-    lab.agent_vm("push --wip feature").run();
-    lab.guest_fake("sync", "exit 0");
-    workspace.sh("echo mine >>m/f1; echo mine >n/d/a1; echo other >mine.txt; rm m/f2").succeeds();
-    let said = lab.agent_vm("connect feature -- true").succeeds().errors();
-    assert!(said.contains("refs/rescue"), "{said}");
-    assert_eq!(workspace.read("m/f1"), "old 1\n");
-    assert_eq!(workspace.read("mine.txt"), "other\n");
-    let rescue = workspace.git("for-each-ref --format=%(refname) refs/rescue").succeeds().text();
-    let kept = |path: &str| {
-        workspace.git(["show", &format!("{}:{path}", rescue.trim())]).succeeds().text()
-    };
-    assert_eq!((kept("m/f1").as_str(), kept("n/d/a1").as_str()), ("new 1\nmine", "mine"));
-    workspace.git("fsck --full --connectivity-only").succeeds();
-    lab.agent_vm("push --wip feature").succeeds();
-}
-
-#[test]
-fn kill_at_any_time_leaves_all_or_nothing() {
-    let lab = Lab::new();
-    let (app, workspace) = many(&lab);
-    let (old, new) = (files_there(&workspace), files_here(&lab));
-    let head = app.tip("feature");
-    let next = [
-        "agent-vm status",
-        "agent-vm connect feature -- true",
-        "push agentvm::feature",
-        "fetch agentvm::feature",
-        "agent-vm fetch --wip feature",
-    ];
-    // How long it takes here, at this hour.
-    let began = std::time::Instant::now();
-    lab.agent_vm("push --wip feature").succeeds();
-    let whole = began.elapsed();
-    let (mut all, mut nothing, mut cut) = (0, 0, 0);
-    for round in 0..36_u32 {
-        workspace
-            .sh("git checkout -q . && git clean -qfd && git update-index -q --refresh")
-            .succeeds();
-        assert_eq!(files_there(&workspace), old);
-        let push = lab.agent_vm("push --wip feature").background();
-        std::thread::sleep(whole * (6 + round) / 42);
-        lab.guest_kill("KILL", &lab.guest_processes());
-        let ran = push.finish();
-        cut += u32::from(workspace.sh("[ -s .git/agentvm-journal ]").run().code == 0);
-        lab.git(next[round as usize % next.len()]).run();
-        let is = files_there(&workspace);
-        assert!(is == old || is == new, "round {round}\n{ran}\n{is}");
-        assert!(is == new || ran.code != 0, "{ran}");
-        assert_settled(&workspace, &head);
-        if is == new { all += 1 } else { nothing += 1 }
-    }
-    workspace.git("fsck --full").succeeds();
-    eprintln!("{all} all, {nothing} nothing, {cut} cut off while files moved");
-    assert!(nothing > 0);
-}
-
-#[test]
-fn host_that_goes_away_leaves_all_or_nothing() {
-    let lab = Lab::new();
-    let (app, workspace) = many(&lab);
-    let (old, new) = (files_there(&workspace), files_here(&lab));
-    for after in [60, 120, 180, 240, 300, 400] {
-        workspace
-            .sh("git checkout -q . && git clean -qfd && git update-index -q --refresh")
-            .succeeds();
-        let push = lab.agent_vm("push --wip feature").background();
-        std::thread::sleep(Duration::from_millis(after));
-        push.signal(rustix::process::Signal::KILL);
-        push.finish();
-        lab.wait_until("the guest has ended", |lab| {
-            !lab.guest_processes().iter().any(|pid| {
-                let script = format!("tr '\\0' ' ' </proc/{pid}/cmdline 2>/dev/null");
-                lab.guest_sh(&script).run().text().contains("base64 -d")
-            })
-        });
-        lab.agent_vm("status").succeeds();
-        let is = files_there(&workspace);
-        assert!(is == old || is == new, "after {after} ms\n{is}");
-        assert_settled(&workspace, &app.tip("feature"));
-    }
-    lab.sh("git count-objects -v; rm -rf .git/objects/tmp_objdir-agentvm-*").succeeds();
 }
 
 #[test]
