@@ -11,7 +11,7 @@ use crate::hash;
 /// The guest program: one text in files of one job each, in the order of their numbers, and the jobs
 /// that need them. What a verb does not need would only be decoded and read by a shell each time, and
 /// all of it together is too long to be sent.
-const PARTS: [(&str, u8); 11] = [
+const PARTS: [(&str, u8); 12] = [
     (include_str!("program/10-common.sh"), EVERY),
     (include_str!("program/20-workspace.sh"), EVERY),
     (include_str!("program/30-mend.sh"), EVERY),
