@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+mod id;
 mod trusted;
 
 pub use trusted::Trusted;
@@ -25,7 +26,8 @@ const RESERVED: &[&str] = &["template", "limahome", "credentials", "proxy", "egr
 
 /// What else is read in the same call of git: whose identity a workspace gets, enrolments, and whose
 /// repositories git trusts.
-const PATTERN: &str = r"^(agentvm\..*|user\.(name|email)|remote\.agentvm::.*|safe\.directory)$";
+const PATTERN: &str =
+    r"^(agentvm\..*|user\.(name|email)|remote\.agentvm::.*|safe\.directory|core\.ignorecase)$";
 
 /// Where the VM comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +123,8 @@ pub struct Config {
     pub trusted: Vec<Trusted>,
     /// `agentvm.fetchLimit`: the most bytes that one fetch may bring (8 GiB).
     pub fetch_limit: u64,
+    /// `core.ignoreCase`: whether names that differ in case are one in the work tree here.
+    pub ignore_case: bool,
     /// `agentvm.id` as it stands in this repository, unchecked.
     pub id: Option<String>,
     /// `user.name` and `user.email` as effective here.
@@ -159,7 +163,7 @@ impl Config {
         if !output.exit.success() && output.exit != crate::process::Exit::Code(1) {
             anyhow::bail!("cannot read git's configuration: {}", output.stderr_tail(3));
         }
-        Ok(Self::parse(&output.stdout, unknown)?)
+        Ok(Self::parse(&output.stdout, unknown, repo)?)
     }
 
     /// The refspec that makes `git push agentvm::B` push B.
@@ -184,13 +188,14 @@ impl Config {
             mount: Mounting::Yes,
             trusted: Vec::new(),
             fetch_limit: FETCH_LIMIT,
+            ignore_case: false,
             id: None,
             user: (None, None),
             enrolled: HashMap::new(),
         }
     }
 
-    fn parse(bytes: &[u8], unknown: UnknownKeys) -> Result<Self, Error> {
+    fn parse(bytes: &[u8], unknown: UnknownKeys, repo: Option<&Repo>) -> Result<Self, Error> {
         let mut config = Self::defaults();
         let mut fields = bytes.split(|&byte| byte == 0);
         while let (Some(scope), Some(origin), Some(entry)) =
@@ -200,12 +205,17 @@ impl Config {
             let entry = String::from_utf8_lossy(entry);
             // A key without "=" has no value; git reads it as true.
             let (key, value) = entry.split_once('\n').unwrap_or((&entry, "true"));
+            if key == "agentvm.id" && !id::is_in_its_place(repo, scope, &origin) {
+                return Err(id::misplaced(scope, &origin));
+            }
             if let Some(key) = key.strip_prefix("agentvm.") {
                 config.set(key, value, &origin, unknown)?;
             } else if key == "user.name" {
                 config.user.0 = Some(value.to_owned());
             } else if key == "user.email" {
                 config.user.1 = Some(value.to_owned());
+            } else if key == "core.ignorecase" {
+                config.ignore_case = parse_bool(value).unwrap_or(false);
             } else if key == "safe.directory" {
                 trusted::add(&mut config.trusted, scope, value, origin_name(&origin));
             } else if let Some(branch) = enrolled_branch(key) {
@@ -374,7 +384,7 @@ mod tests {
                 format!("global\0file:/home/u/.gitconfig\0{key}\n{value}\0").as_bytes(),
             );
         }
-        Config::parse(&bytes, UnknownKeys::Refuse)
+        Config::parse(&bytes, UnknownKeys::Refuse, None)
     }
 
     #[test]
@@ -407,9 +417,9 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused_by_the_command_and_ignored_by_the_helper() {
         let bytes = b"command\0command line:\0agentvm.memroy\n8\0";
-        let error = Config::parse(bytes, UnknownKeys::Refuse).unwrap_err();
+        let error = Config::parse(bytes, UnknownKeys::Refuse, None).unwrap_err();
         assert_eq!(error.to_string(), "unknown key agentvm.memroy in command line");
-        assert!(Config::parse(bytes, UnknownKeys::Ignore).is_ok());
+        assert!(Config::parse(bytes, UnknownKeys::Ignore, None).is_ok());
     }
 
     #[test]

@@ -98,6 +98,16 @@ pub fn is_safe(c: char) -> bool {
             | '\u{e0000}'..='\u{e007f}')
 }
 
+/// A path as a shell takes it, for commands that are shown to be typed.
+#[must_use]
+pub fn shell_path(path: &std::path::Path) -> String {
+    let path = text(&path.to_string_lossy()).into_owned();
+    if !path.is_empty() && path.chars().all(|c| c.is_alphanumeric() || "/._-+@".contains(c)) {
+        return path;
+    }
+    format!("'{}'", path.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

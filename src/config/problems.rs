@@ -1,6 +1,6 @@
 //! All that is wrong with the section `agentvm`, for `doctor`; the other verbs stop at the first.
 
-use super::{Config, RESERVED, enrolled_branch, origin_name, trusted};
+use super::{Config, RESERVED, enrolled_branch, id, origin_name, trusted};
 
 /// One setting as git lists it.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +60,10 @@ impl Config {
                 trusted::add(&mut config.trusted, scope.as_bytes(), value, origin_name(origin));
             }
             let Some(key) = key.strip_prefix("agentvm.") else { continue };
+            if key == "id" && !id::is_in_its_place(None, scope.as_bytes(), origin) {
+                problems.push((index, Problem::Value(id::RULE.to_owned())));
+                continue;
+            }
             match config.apply(key, value) {
                 Ok(true) => {}
                 Ok(false) if RESERVED.contains(&key) => problems.push((index, Problem::Reserved)),

@@ -20,9 +20,12 @@ read_plain_marker() {
       '[agentvm]') sections=$((sections + 1)) inside=1 ;;
       *'['*[aA][gG][eE][nN][tT][vV][mM]*) return 1 ;;
       '['*) inside='' ;;
-      "$tab"'repo = '*) [ -z "$inside" ] || its_id=$its_id${line#"$tab"repo = } ;;
+      # Of what stands there twice, git takes the last.
+      "$tab"'repo = '*)
+        [ -z "$inside" ] || { [ -z "$its_id" ] && its_id=${line#"$tab"repo = }; } || return 1 ;;
       "$tab"'ref = "refs/'*'"')
-        [ -z "$inside" ] || { its_ref=$its_ref${line#"$tab"ref = \"} && its_ref=${its_ref%\"}; } ;;
+        [ -z "$inside" ] ||
+          { [ -z "$its_ref" ] && its_ref=${line#"$tab"ref = \"} && its_ref=${its_ref%\"}; } || return 1 ;;
       *) [ -z "$inside" ] || return 1 ;;
     esac
   done <"$1"
@@ -44,9 +47,12 @@ find_workspace() {
   for name in "$plain" "$hashed"; do
     [ -n "$name" ] && marked "$name" && return 0
   done
-  # The repository may have had another name when the workspace was made.
+  # The repository may have had another name when the workspace was made, or somebody renamed it here.
   found=$(grep -lF -- "$id" "$root"/*/.git/config 2>/dev/null | sed 's|/\.git/config$||; s|.*/||' |
-    while read -r name; do marked "$name" && printf %s "$name" && break; done)
+    while IFS= read -r name; do marked "$name" && printf '%s\n' "$name"; done)
+  case $found in
+    *"$nl"*) fail failed "more than one directory in $root in the VM is marked as the workspace of ${ref#refs/heads/}: $(printf %s "$found" | tr '\n' ' ')- take agentvm.ref out of .git/config in all but one" ;;
+  esac
   name=$found
   [ -n "$name" ]
 }
