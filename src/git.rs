@@ -14,6 +14,7 @@ use crate::process::{Cmd, Output, ProcessError};
 mod beside;
 mod objects;
 mod refs;
+mod trees;
 pub mod version;
 
 /// A git command that only reads or writes a little and still runs after this time hangs.

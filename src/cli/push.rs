@@ -131,8 +131,10 @@ fn carry_files(
 /// `git push` of a branch to its workspace, on the user's terminal.
 pub(super) fn send(repo: &Repo, branch: &BranchName, flags: &[&str]) -> anyhow::Result<Exit> {
     let full = branch.full_ref();
-    // Whose objects do not go to a workspace; the helper says so.
+    // Objects of git-lfs and of submodules do not go to a workspace; the helper says so. Told to send
+    // submodules first, git would publish their commits to their own servers.
     let mut git = repo.git_for_user().env(lfs::SKIP, "1").no_stdin().arg("push").args(flags);
+    git = git.arg("--recurse-submodules=no");
     if ui::is_quiet() {
         git = git.arg("--quiet");
     }

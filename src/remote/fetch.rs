@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::git::{ObjectId, Repo};
 use crate::process::Cmd;
+use crate::remote::clashes;
 use crate::remote::incoming::Incoming;
 use crate::remote::keep::{self, Told};
 use crate::remote::options::{Options, Verbosity};
@@ -86,6 +87,14 @@ pub fn run(
     if !options.cloning {
         let kept: Vec<_> = wanted.iter().map(|(name, tip)| (name.as_str(), tip)).collect();
         keep::fetched(repo, config, &workspace, &kept, told)?;
+        if config.ignore_case {
+            let tips: BTreeSet<&ObjectId> = wanted.iter().map(|(_, tip)| tip).collect();
+            for tip in tips {
+                if let Err(error) = clashes::warn_of_fetched(repo, tip.as_str()) {
+                    ui::warning(&format!("{error:#}"));
+                }
+            }
+        }
     }
     if let Err(error) = ended {
         // All is here and kept; only the last words of the session may be missing.
@@ -110,6 +119,7 @@ pub fn bring(
     let faults = Faults::default();
     let transfer =
         session.run(git, "--upload-pack", &input, config.fetch_limit, faults.filter())?;
+    // Gone when refs hold what came.
     if !transfer.exit.success() {
         return Err(failure(&transfer, config, &session, &faults));
     }

@@ -15,6 +15,7 @@ use crate::ui;
 
 pub mod advertisement;
 pub mod answers;
+pub mod clashes;
 pub mod companions;
 pub mod enrolment;
 pub mod fetch;
@@ -26,6 +27,7 @@ pub mod protocol;
 pub mod push;
 pub mod relay;
 pub mod session;
+pub mod submodules;
 pub mod url;
 
 /// Runs what git (or, with `--relay`, this program itself) asks for.

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::git::{ObjectId, Repo};
 use crate::process::Cmd;
 use crate::remote::answers::{self, Answer};
+use crate::remote::clashes;
 use crate::remote::companions::Companions;
 use crate::remote::enrolment::{self, Redirect};
 use crate::remote::fetch::allow_local_transport;
@@ -17,6 +18,7 @@ use crate::remote::options::{Options, Verbosity};
 use crate::remote::protocol::Helper;
 use crate::remote::relay::Stopped;
 use crate::remote::session::{Session, Transfer};
+use crate::remote::submodules;
 use crate::remote::url::Address;
 use crate::ui;
 
@@ -106,6 +108,14 @@ pub fn run(
     if !helper.options.dry_run {
         remember(helper, &workspace, &specs, &report);
     }
+    let own = specs.iter().zip(&old_tips).find(|(spec, _)| destination(spec) == branch.full_ref());
+    if let Some((spec, old)) = own
+        && report.get(destination(spec)) == Some(&Answer::Ok)
+        && !helper.options.dry_run
+        && let Err(error) = tell_of_submodules(repo, &branch, spec, old.as_ref())
+    {
+        ui::warning(&format!("{error:#}"));
+    }
     afterwards(helper, &branch, created, redirect.as_ref(), &report);
     Ok(answer)
 }
@@ -113,10 +123,15 @@ pub fn run(
 /// Why we do not send a refspec at all, if so.
 fn refusal(repo: &Repo, session: &Session, spec: &str) -> anyhow::Result<Option<String>> {
     let name = destination(spec);
-    if !spec.trim_start_matches('+').starts_with(':') {
+    let branch = &session.branch;
+    let source = spec.trim_start_matches('+').split(':').next().unwrap_or_default();
+    if !source.is_empty() {
+        if session.folds && name == branch.full_ref() {
+            let clashes = clashes::of(repo, source)?;
+            return Ok((!clashes.is_empty()).then(|| clashes::refusal(&clashes)));
+        }
         return Ok(None);
     }
-    let branch = &session.branch;
     if name == branch.full_ref() {
         return Ok(Some(format!(
             "it is the workspace's own branch; git agent-vm clean {} removes the workspace",
@@ -259,6 +274,19 @@ fn afterwards(
 fn tell_of_lfs(helper: &Helper, branch: &BranchName) -> anyhow::Result<()> {
     let repo = helper.repo()?;
     repo.branch_tip(branch)?.map_or(Ok(()), |tip| lfs::after_push(repo, &tip))
+}
+
+fn tell_of_submodules(
+    repo: &Repo,
+    branch: &BranchName,
+    spec: &str,
+    old: Option<&ObjectId>,
+) -> anyhow::Result<()> {
+    let source = spec.trim_start_matches('+').split(':').next().unwrap_or_default();
+    match repo.ref_tip(source)? {
+        Some(new) => submodules::after_push(repo, branch, old, &new),
+        None => Ok(()),
+    }
 }
 
 fn enrol(helper: &Helper, branch: &BranchName, redirected: bool) -> anyhow::Result<()> {

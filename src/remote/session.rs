@@ -30,6 +30,8 @@ pub struct Session {
     pub branch: BranchName,
     /// Whether this session made the workspace.
     pub created: bool,
+    /// Whether its file system takes names for one that differ in case alone.
+    pub folds: bool,
     /// Its refs.
     pub advertisement: Advertisement,
 }
@@ -59,12 +61,13 @@ impl Session {
     ) -> anyhow::Result<Self> {
         let mut workspace = String::new();
         let mut branch = None;
-        let mut created = false;
+        let (mut created, mut folds) = (false, false);
         while let Some(Field { key, value }) = session.field()? {
             match (key.as_str(), value.as_clean_str()) {
                 ("workspace", Some(name)) => name.clone_into(&mut workspace),
                 ("branch", Some(name)) => branch = BranchName::from_full_ref(name),
                 ("created", flag) => created = flag == Some("1"),
+                ("folds", flag) => folds = flag == Some("1"),
                 _ => note(Field { key, value }),
             }
         }
@@ -97,6 +100,7 @@ impl Session {
             workspace,
             branch,
             created,
+            folds,
             advertisement,
         })
     }

@@ -155,11 +155,11 @@ not_behind_links() {
     done' sh
 }
 
-# The same without directories.
+# Those that are files or links. What no file system here can hold, a name too long, is none.
 files_only() {
   # shellcheck disable=SC2016 # the inner shell expands them
   not_behind_links | xargs -0 sh -c 'for path; do
-      [ -d "$path" ] && [ ! -L "$path" ] || printf "%s\0" "$path"
+      [ ! -L "$path" ] && [ ! -f "$path" ] || printf "%s\0" "$path"
     done' sh
 }
 

@@ -61,6 +61,7 @@ refuse_dirty() {
     report_flags &
     report_additions &
     reserve &
+    report_room &
     # The index stays as it is: whoever is killed meanwhile leaves no lock behind, and the agent's own
     # git is not disturbed.
     g status --porcelain=v1 -uno --no-renames --ignore-submodules=dirty 2>/dev/null ||
@@ -107,6 +108,34 @@ report_additions() {
   else
     echo '=failed git diff-tree failed in the workspace'
   fi
+}
+
+# Room on the disk that is not looked at more closely, in bytes.
+plenty=$((4 << 30))
+
+# set_room BLOCKS SIZE: sets $room to the bytes that are free. Fails where nobody knows.
+set_room() { [ $# = 2 ] && room=$(($1 * $2)); }
+
+# Whether what $new adds to the files fits on the disk.
+report_room() {
+  measured=
+  read -r measured 2>/dev/null <"$gitdir/agentvm-room"
+  # shellcheck disable=SC2086 # two words
+  set_room $measured && [ "$room" -lt "$plenty" ] || return 0
+  # It was measured before the objects came.
+  # shellcheck disable=SC2046 # two words
+  set_room $(stat -f -c '%a %S' .) || return 0
+  from=$old to=$new
+  # A path a line: mode and id before and after. Two sizes for each.
+  needed=$(g diff-tree -r --no-renames --diff-filter=AMT "$(tree_of "$from")" "$(tree_of "$to")" |
+    awk '$2 != "160000" { print $3; print $4 }' |
+    g cat-file --batch-check='%(objectsize)' --buffer |
+    awk '{ size = $2 == "" ? $1 : 0; size = int((size + 4095) / 4096) * 4096 }
+      NR % 2 { was = size; next }
+      size > was { sum += size - was }
+      END { printf "%.0f", sum }')
+  [ "${needed:-0}" -le "$room" ] ||
+    echo "=failed the files of the push need $((needed / 1024)) KiB more, and the disk of the VM has $((room / 1024)) KiB left; make room there, then push again"
 }
 
 # Space for putting the files back, which writes the index a few times, where a push fills the disk.
@@ -242,10 +271,15 @@ receive() {
   say workspace "$name"
   say created "$created"
   say branch "$ref"
+  # Whether names that differ in case are one.
+  # shellcheck disable=SC3013 # POSIX has it since 2024
+  [ ! .git/HEAD -ef .git/hEAD ] || say folds 1
   say end ok
   AGENTVM_NOW=$now AGENTVM_SESSION=$nonce AGENTVM_WORKSPACE=$w
   export AGENTVM_NOW AGENTVM_SESSION AGENTVM_WORKSPACE
   exec 9>"$w/.git/agentvm.lock"
+  # Measured while the host gets ready, so that nobody waits for it.
+  stat -f -c '%a %S' . >.git/agentvm-room 2>/dev/null <&- 9>&- &
   # Objects that a workspace borrows are not worth a process to name them.
   git -c core.hooksPath="$hooks" -c core.fsmonitor=false -c core.fsync=all -c core.fsyncMethod=batch \
     -c core.alternateRefsCommand=true -c gc.auto=0 \
@@ -258,8 +292,24 @@ receive() {
   exit 0
 }
 
+# What "sudo git" leaves: no later push could store anything, and git does not say why.
+tell_of_foreign_files() {
+  theirs='' count=0
+  for path in . .git .git/objects .git/objects/?? .git/objects/pack .git/refs .git/refs/heads .git/logs/HEAD \
+    ".git/logs/$ref"; do
+    if [ -w "$path" ] || [ ! -e "$path" ]; then continue; fi
+    count=$((count + 1))
+    [ "$count" -gt 3 ] || theirs="$theirs $path"
+  done
+  [ "$count" -gt 0 ] || return 0
+  [ "$count" -le 3 ] || theirs="$theirs and $((count - 3)) more"
+  warn "error: in the workspace is what its user may not write:$theirs"
+  warn "hint: git agent-vm connect $(branch_word) -- sudo chown -R $(id -un) . gives all of it back"
+}
+
 # What is left to do when git has ended with $1.
 settle() {
+  tell_of_foreign_files
   read -r session 2>/dev/null <"$w/.git/agentvm-received" || session=
   received=
   [ "$session" != "$nonce" ] || received=1
