@@ -1,7 +1,8 @@
 //! Integration tests: what a user would see, against real git and a real sshd.
 //!
 //! `support` is the laboratory; every other module is one area of behaviour. `real_vm` needs
-//! `AGENTVM_TEST_VM=1` and is left out of a quick run with `--skip real_vm::`.
+//! `AGENTVM_TEST_VM=1` and is left out of a quick run with `--skip real_vm::`, as what takes minutes is
+//! with `--skip scale::`.
 
 // A laboratory that cannot be set up is a failed test; there is nothing to hand an error to.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
@@ -20,6 +21,8 @@ mod fetch_cut_off;
 mod help;
 mod home_files;
 mod hostile;
+mod identity;
+mod identity_names;
 mod kept;
 mod lfs;
 mod limactl;
@@ -29,6 +32,8 @@ mod mount;
 mod mount_fails;
 mod objects;
 mod odd_names;
+mod odd_repositories;
+mod odd_trees;
 mod partial;
 mod push;
 mod push_cut_off;
@@ -36,6 +41,7 @@ mod push_refused;
 mod real_vm;
 mod repositories;
 mod rewritten;
+mod scale;
 mod side_by_side;
 mod ssh_config;
 mod status;

@@ -322,3 +322,38 @@ fn directory_takes_the_place_of_a_link_that_git_tracks() {
     assert_eq!(workspace.status(), "");
     assert_eq!(workspace.read("real/a"), "1\n");
 }
+
+#[test]
+fn objects_of_another_user_are_named_with_the_command_that_mends_it() {
+    // deis/deis#1843
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.commit("agent.txt", "agent\n");
+    lab.git("fetch -q agentvm::feature feature:feature").succeeds();
+    let tip = lab.app().commit_on("feature", "host.txt", "host\n");
+    // As what sudo git leaves. An ordinary user has no other: then nobody may write there.
+    let script =
+        "cd \"$1\" && { chown -R 0:0 objects/?? logs/HEAD 2>/dev/null && [ $(id -u) = 0 ]; } ||
+        chmod -R a-w objects/?? logs/HEAD";
+    let git_dir = workspace.path().join(".git");
+    let own = |script: &str| {
+        if lab.guest_is_foreign() {
+            lab.host("sh", ["-c", script, "sh", git_dir.to_str().unwrap()])
+        } else {
+            lab.guest_command("sh", ["-c", script, "sh", git_dir.to_str().unwrap()])
+        }
+    };
+    own(script).succeeds();
+    // Every directory that a new object could come into.
+    own("cd \"$1\"/objects && chmod a-w . && for i in 0 1 2 3 4 5 6 7 8 9 a b c d e f; do
+        for j in 0 1 2 3 4 5 6 7 8 9 a b c d e f; do [ -d $i$j ] || mkdir -m 555 $i$j; done; done; true").succeeds();
+    refused(&lab, &workspace)
+        .stderr_has("error: in the workspace is what its user may not write: .git/objects")
+        .stderr_has("hint: git agent-vm connect feature -- sudo chown -R ");
+    lab.git("fetch -q agentvm::feature").succeeds();
+    assert_eq!(lab.app().tip("FETCH_HEAD"), workspace.tip("HEAD"));
+    lab.agent_vm("status").succeeds().stdout_has("app-feature");
+    own("find \"$1\" -type d -exec chmod u+w {} +; chmod u+w \"$1\"/logs/HEAD; u=$(stat -c %U \"$1\"/config); chown -R $u \"$1\"").succeeds();
+    lab.git("push agentvm::feature").succeeds();
+    workspace.is_whole_at(&tip);
+}

@@ -267,6 +267,7 @@ impl Drop for Guest {
         self.stop();
         self.command("sh", ["-c", "chmod -R u+rwx \"$1\"; rm -rf \"$1\"", "sh", self.path("")])
             .in_dir("/")
+            .within_seconds(600)
             .run();
     }
 }

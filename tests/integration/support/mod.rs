@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 mod guest;
 mod repo;
+mod round;
 mod run;
 
 use git_agent_vm::state;
