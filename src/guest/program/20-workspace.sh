@@ -105,7 +105,11 @@ make_workspace() {
 	pruneExpire = never
 	reflogExpire = never
 	reflogExpireUnreachable = never
+	cruftPacks = true
 END
+  # A marker that is not whole would never be found again.
+  [ "$(git config --file "$new/.git/config" --get agentvm.ref)" = "$ref" ] ||
+    fail failed "cannot write to $root in the VM"
   for name in "$plain" "$hashed"; do
     [ -n "$name" ] || continue
     # An empty directory is free; another spelling of the name is not, on file systems that fold.

@@ -33,8 +33,9 @@ read_head() {
 
 is_null() { case $1 in *[!0]*) return 1 ;; esac; }
 
-# The tree of a commit, or the empty tree for "no commit".
-tree_of() { if is_null "$1"; then g hash-object -t tree /dev/null; else printf %s "$1^{tree}"; fi; }
+# The tree of a commit, or the empty tree for "no commit". That one is written, or git fsck would miss it
+# in the index.
+tree_of() { if is_null "$1"; then g hash-object -w -t tree /dev/null; else printf %s "$1^{tree}"; fi; }
 
 # The paths in which $to differs from $from, NUL at each end; options choose among them.
 paths_between() {
@@ -46,26 +47,41 @@ rescue() { # COMMIT WHY
   g update-ref -m "$2" "refs/rescue/${now:-0}-$(printf %.10s "$1")" "$1"
 }
 
-# Whether the agent's git is at work in this workspace. Services of other sessions wait for the
-# lock that we hold, so they do not count.
+# Whether the agent's git is at work in this workspace or in a linked worktree of it. Services of other
+# sessions wait for the lock that we hold, so they do not count, nor does a daemon that only watches.
+# What could not be learned counts as yes.
 git_is_running() {
-  [ -n "$(find /proc/[0-9]*/cwd -maxdepth 0 '(' -lname "$w" -o -lname "$w/*" ')' 2>/dev/null |
-    while read -r link; do
-      process=${link%/cwd}
-      [ "$(cat "$process/comm" 2>/dev/null)" = git ] || continue
-      case $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null) in
-        *receive-pack* | *upload-pack*) ;;
-        *) printf . ;;
-      esac
-    done)" ]
+  set -- "$w"
+  for linked in "$w"/.git/worktrees/*/gitdir; do
+    read -r place 2>/dev/null <"$linked" || continue
+    set -- "$@" "${place%/.git}"
+  done
+  for place; do
+    shift
+    set -- "$@" -o -lname "$place" -o -lname "$place/*"
+  done
+  shift
+  links=$(find /proc/[0-9]*/cwd -maxdepth 0 '(' "$@" ')' 2>/dev/null)
+  # Processes end while it looks, which is no failure.
+  [ $? -lt 128 ] || return 0
+  for link in $links; do
+    process=${link%/cwd} comm=''
+    read -r comm 2>/dev/null <"$process/comm"
+    [ "$comm" = git ] || continue
+    case $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null) in
+      *receive-pack* | *upload-pack* | *fsmonitor--daemon*) ;;
+      *) [ ! -d "$process" ] || return 0 ;;
+    esac
+  done
+  return 1
 }
 
 # Sets $this_boot: which boot of this machine this is; where that is not known, always the same.
 read_boot() { read -r this_boot 2>/dev/null </proc/sys/kernel/random/boot_id || this_boot=-; }
 
 # Finishes or undoes a push that was cut off. Runs under the lock, in the work tree. What is in the
-# journal: the ref, its old and its new commit, the session, the boot, and the word end. It is closed
-# when it is empty.
+# journal: the ref, its old and its new commit, the session, the boot (undoing: going back has begun),
+# and the word end. It is closed when it is empty.
 mend() {
   journal=$w/.git/agentvm-journal
   [ -s "$journal" ] || return 0
@@ -86,15 +102,18 @@ mend() {
   read_boot
   read_head && read_tip HEAD && at=$tip && read_tip "$ref" || return 1
   if [ "$tip" = "$new" ]; then
-    if [ "$boot" != "$this_boot" ] && [ "$at" = "$new" ]; then
+    if [ "$boot" != "$this_boot" ] && [ "$boot" != undoing ] && [ "$at" = "$new" ]; then
       # The machine went down before all files had reached the disk.
       put_files "$new" "$old" || return 1
     fi
     # Commits that the agent made meanwhile belong on the branch.
-    if [ -z "$head" ] && [ "$at" != "$new" ] && [ -z "$(operation "$w/.git")" ] &&
-      g merge-base --is-ancestor "$new" "$at"; then
-      g update-ref -m 'agentvm: commits made during a push' "$ref" "$at" "$new" || return 1
-      new=$at
+    if [ -z "$head" ] && [ "$at" != "$new" ] && [ -z "$(operation "$w/.git")" ]; then
+      g merge-base --is-ancestor "$new" "$at"
+      case $? in
+        0) g update-ref -m 'agentvm: commits made during a push' "$ref" "$at" "$new" && new=$at || return 1 ;;
+        1) ;;
+        *) return 1 ;;
+      esac
     fi
     if [ -z "$head" ] && [ "$at" = "$new" ]; then
       g symbolic-ref -m 'agentvm: push' HEAD "$ref" || return 1
@@ -120,17 +139,25 @@ forget_sent() {
 }
 
 # All files are at $new, the ref is not: back to $old. If the agent has changed files since, on to
-# $new; if the machine went down, what differs is what had not reached the disk.
+# $new. If the machine went down, or going back was cut off itself, files may be at either.
 undo_checkout() {
   rm -f "$w/.git/agentvm-reserve"
-  if check_out_old 2>/dev/null; then
-    g symbolic-ref -m 'agentvm: push undone' HEAD "$ref"
-  elif [ "$boot" != "$this_boot" ]; then
-    put_files "$old" "$new" && g symbolic-ref -m 'agentvm: push undone' HEAD "$ref"
-  else
-    is_null "$old" || rescue "$old" 'agentvm: replaced by a push'
-    g update-ref -m 'agentvm: push' "$ref" "$new" && g symbolic-ref -m 'agentvm: push' HEAD "$ref"
+  if [ "$boot" = "$this_boot" ]; then
+    # From here on, a file at $old is nobody's change.
+    printf '%s %s %s %s undoing end\n' "$ref" "$old" "$new" "$session" >"$w/.git/agentvm-paths.journal" &&
+      mv -f "$w/.git/agentvm-paths.journal" "$journal" || return 1
   fi
+  if said=$(check_out_old 2>&1); then
+    g symbolic-ref -m 'agentvm: push undone' HEAD "$ref"
+    return
+  fi
+  case $boot:$said in
+    "$this_boot:"*'would be overwritten'* | "$this_boot:"*'would lose untracked'* | \
+      "$this_boot:"*'not uptodate'*)
+      is_null "$old" || rescue "$old" 'agentvm: replaced by a push' || return 1
+      g update-ref -m 'agentvm: push' "$ref" "$new" && g symbolic-ref -m 'agentvm: push' HEAD "$ref" ;;
+    *) put_files "$old" "$new" && g symbolic-ref -m 'agentvm: push undone' HEAD "$ref" ;;
+  esac
 }
 
 # read-tree would overwrite ignored files. Where there is no old commit, it writes none.
@@ -143,24 +170,20 @@ check_out_old() {
 }
 
 # Of the paths on standard input, those that no link leads to: what is behind one is another file.
+# With -f, only files and links.
 not_behind_links() {
   # shellcheck disable=SC2016 # the inner shell expands them
-  xargs -0 sh -c 'for path; do
+  xargs -0 sh -c 'only_files=$1
+    shift
+    for path; do
       dir=$path
       while [ "$dir" != "${dir%/*}" ]; do
         dir=${dir%/*}
         [ ! -L "$dir" ] || continue 2
       done
-      printf "%s\0" "$path"
-    done' sh
-}
-
-# Those that are files or links. What no file system here can hold, a name too long, is none.
-files_only() {
-  # shellcheck disable=SC2016 # the inner shell expands them
-  not_behind_links | xargs -0 sh -c 'for path; do
-      [ ! -L "$path" ] && [ ! -f "$path" ] || printf "%s\0" "$path"
-    done' sh
+      if [ -n "$only_files" ] && [ ! -L "$path" ] && [ ! -f "$path" ]; then continue; fi
+      printf "%s\0" "$path" || exit 1
+    done' sh "${1-}"
 }
 
 # Renames what stands where a path on standard input has to be: a directory in place of a file, a
@@ -191,60 +214,107 @@ clear_the_way() {
 }
 
 # put_files TARGET OTHER: files may be at either commit, and go to TARGET. What is neither the one nor
-# the other is kept under refs/rescue first.
+# the other is kept under refs/rescue first. Every step may be killed, or find the disk full: each is
+# looked at, since half a list would mean that there is nothing to keep.
 put_files() {
   from=$1 to=$2
   list=$w/.git/agentvm-paths
   index=$w/.git/agentvm-index
   # The room that was kept for this.
   rm -f "$w/.git/agentvm-reserve"
-  paths_between >"$list" || return 1
-  GIT_INDEX_FILE=$index g read-tree "$(tree_of "$from")" &&
-    GIT_INDEX_FILE=$index g update-index --force-remove -z --stdin <"$list" &&
-    files_only <"$list" | GIT_INDEX_FILE=$index g update-index --add --remove -z --stdin 2>/dev/null &&
-    seen=$(GIT_INDEX_FILE=$index g write-tree) || return 1
-  g diff-tree -r --no-renames --diff-filter=d --name-only "$(tree_of "$from")" "$seen" | sort >"$list.from"
-  g diff-tree -r --no-renames --diff-filter=d --name-only "$(tree_of "$to")" "$seen" | sort >"$list.to"
-  if [ -n "$(comm -12 "$list.from" "$list.to")" ]; then
-    set -- -m 'agentvm: files found after a push was cut off'
-    is_null "$from" || set -- "$@" -p "$from"
-    kept=$(g commit-tree "$@" "$seen") && rescue "$kept" 'agentvm: cut-off push' || return 1
-    warn "a push was cut off: files that were neither old nor new are kept as $(printf %.10s "$kept") under refs/rescue/"
-  fi
+  keep_what_is_neither || return 1
   # An index that is there already keeps its flags. The files are written by one that knows none of
   # their times: a power cut may have taken what is in them.
   g diff-index --cached --quiet "$(tree_of "$from")" -- 2>/dev/null ||
     g read-tree "$(tree_of "$from")" || return 1
   GIT_INDEX_FILE=$index g read-tree "$(tree_of "$from")" || return 1
+  paths_between --diff-filter=A >"$list" && not_behind_links -f <"$list" >"$list.files" || return 1
   # shellcheck disable=SC2016 # the inner shell expands them
-  paths_between --diff-filter=A |
-    files_only |
-    xargs -0 sh -c 'for path; do rm -f -- "$path"; rmdir -p -- "${path%/*}" 2>/dev/null; done' sh
+  xargs -0 sh -c 'for path; do
+      rm -f -- "$path" || exit 1
+      rmdir -p -- "${path%/*}" 2>/dev/null || :
+    done' sh <"$list.files" || return 1
   paths_between --diff-filter=a >"$list" &&
     clear_the_way <"$list" &&
     GIT_INDEX_FILE=$index g checkout-index -f -q -z --stdin <"$list" || return 1
   g update-index -q --refresh >/dev/null 2>&1
-  rm -f "$list" "$list.from" "$list.to" "$index"
+  # A killed one leaves its lock.
+  [ $? -lt 128 ] || return 1
+  rm -f "$list" "$list".* "$index"
 }
+
+# The part of put_files that looks for work.
+keep_what_is_neither() {
+  paths_between >"$list" && not_behind_links -f <"$list" >"$list.files" &&
+    GIT_INDEX_FILE=$index g read-tree "$(tree_of "$from")" &&
+    GIT_INDEX_FILE=$index g update-index --force-remove -z --stdin <"$list" &&
+    GIT_INDEX_FILE=$index g update-index --add --remove -z --stdin 2>/dev/null <"$list.files" &&
+    seen=$(GIT_INDEX_FILE=$index g write-tree) &&
+    differing "$from" >"$list.from" && differing "$to" >"$list.to" &&
+    sort -o "$list.from" "$list.from" && sort -o "$list.to" "$list.to" &&
+    neither=$(comm -12 "$list.from" "$list.to") || return 1
+  [ -n "$neither" ] || return 0
+  set -- -m 'agentvm: files found after a push was cut off'
+  is_null "$from" || set -- "$@" -p "$from"
+  kept=$(g commit-tree "$@" "$seen") && rescue "$kept" 'agentvm: cut-off push' || return 1
+  warn "a push was cut off: files that were neither old nor new are kept as $(printf %.10s "$kept") under refs/rescue/"
+}
+
+# The files of $seen that are not as in a commit.
+differing() { g diff-tree -r --no-renames --diff-filter=d --name-only "$(tree_of "$1")" "$seen"; }
 
 # Takes away what a session or a machine that went down has left: our own copies of the index, and
 # locks of git that are older than this boot, or no older than a push that was cut off, so that
-# whoever made them is gone. A push that has begun holds our lock; here nobody else does.
+# whoever made them is gone. A push that has begun holds our lock; here nobody else does. Fails where
+# not all of it could be done.
 clear_leftovers() {
   [ -s "$w/.git/agentvm-journal" ] || forget_sent
   rm -f "$w"/.git/agentvm-index* "$w"/.git/agentvm-paths*
-  booted=$(sed -n 's/^btime //p' /proc/stat 2>/dev/null)
+  read_boot_time
   began=
-  [ ! -s "$w/.git/agentvm-received" ] || began=$(stat -c %Y "$w/.git/agentvm-received")
-  find "$w/.git" -name objects -prune -o -name '*.lock' ! -name agentvm.lock -print | while read -r lock; do
-    age=$(stat -c %Y "$lock" 2>/dev/null) || continue
+  if [ -s "$w/.git/agentvm-received" ]; then
+    began=$(stat -c %Y "$w/.git/agentvm-received") || return 1
+    read -r _ pushed_in <"$w/.git/agentvm-received"
+    # Where the machine went down in that push, or its clock was set back since, times tell nothing.
+    if [ "${pushed_in:-$this_boot}" != "$this_boot" ] || [ "$began" -gt "$(date +%s)" ]; then
+      began=0
+    fi
+  fi
+  # A linked worktree is none of a push's business.
+  locks=$(find "$w/.git" '(' -path "$w/.git/objects" -o -path "$w/.git/worktrees" ')' -prune -o \
+    -name '*.lock' ! -name agentvm.lock -print) || return 1
+  while IFS= read -r lock; do
+    [ -e "$lock" ] || continue
+    age=$(stat -c %Y "$lock" 2>/dev/null) || return 1
     [ "$age" -lt "${booted:-0}" ] || [ "$age" -ge "${began:-$((age + 1))}" ] || continue
-    git_is_running || rm -f -- "$lock"
-  done
-  git_is_running || {
-    empty "$w/.git/agentvm-received"
-    printf '%s\n' "$this_boot" >"$w/.git/agentvm-boot"
-  }
+    git_is_running || rm -f -- "$lock" || return 1
+  done <<END
+$locks
+END
+}
+
+# Sets $booted to when this machine was started, by its own clock.
+read_boot_time() {
+  booted=
+  while read -r word value; do
+    [ "$word" != btime ] || booted=$value
+  done 2>/dev/null </proc/stat
+}
+
+# Something is about to change: who finds this in a file, and has the lock, knows of a cut-off session.
+mark_received() { printf '%s %s\n' "$nonce" "$this_boot" >"$1"; }
+
+# Nothing is left: the next session need not look.
+forget_leftovers() {
+  empty "$w/.git/agentvm-received" && printf '%s\n' "$this_boot" >"$w/.git/agentvm-boot"
+}
+
+# Everything at once, under the lock. What was cut off itself begins again the next time, so a mark of
+# ours stays until all is done.
+mend_all() {
+  [ -s "$w/.git/agentvm-received" ] || mark_received "$w/.git/agentvm-received" || return 1
+  clear_leftovers && mend || return 1
+  git_is_running || forget_leftovers
 }
 
 # Whether a session or a machine that went down may have left something behind: a journal that is
@@ -261,9 +331,8 @@ mend_if_free() {
   can_write "$w/.git/agentvm.lock" || return 1
   exec 9>"$w/.git/agentvm.lock"
   if flock -n 9; then
-    clear_leftovers
     # In a shell of its own: the journal may name another ref than the session.
-    (mend) || warn 'warning: a push that was cut off cannot be mended while git is at work in the workspace'
+    (mend_all) || warn 'warning: a push that was cut off cannot be mended while git is at work in the workspace'
   fi
   exec 9>&-
 }

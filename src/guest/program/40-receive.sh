@@ -4,12 +4,15 @@
 # Our hooks, in a directory named by the hash of this text and never changed.
 write_hooks() {
   hooks=$HOME/.local/share/agentvm/hooks-$hash
-  [ -x "$hooks/push-to-checkout" ] && return
+  # After a power cut, an empty file would be a hook that allows everything.
+  [ -s "$hooks/pre-receive" ] && [ -s "$hooks/push-to-checkout" ] && [ -x "$hooks/push-to-checkout" ] && return
   mkdir -p "$hooks" || fail failed "cannot make $hooks in the VM"
   for hook in pre-receive push-to-checkout; do
     temporary=$hooks/.new.$$
+    # Half of a hook would allow things, too: a pipe does not tell when its first part is killed.
     { printf '#!/bin/sh\n' >"$temporary" && printf %s "$program" | base64 -d >>"$temporary" &&
-      chmod 755 "$temporary" && mv -f "$temporary" "$hooks/$hook"; } ||
+      [ "$(tail -n +2 "$temporary" | base64 | tr -d '\n')" = "$program" ] &&
+      chmod 755 "$temporary" && flush_file "$temporary" && mv -f "$temporary" "$hooks/$hook"; } ||
       fail failed "cannot write to $hooks in the VM"
   done
 }
@@ -23,23 +26,39 @@ operation() {
 }
 
 # Paths whose changes git was told not to look for (assume-unchanged, skip-worktree), changed
-# nevertheless. NUL at each end.
+# nevertheless. NUL at each end. Fails where not all could be learned.
 hidden_changes() {
-  g ls-files -v | grep -q '^[a-zS]' || return 0
+  case $(report_flags) in
+    *=failed*) return 1 ;;
+    *=flags*) ;;
+    '=saw-flags') return 0 ;;
+    *) return 1 ;;
+  esac
   # Not in the workspace, where another session would clear it away.
-  copy=$(mktemp) && cp -p "$1/index" "$copy" || return 1
-  # Given both options, git obeys the first alone.
-  for flag in --no-assume-unchanged --no-skip-worktree; do
-    flagged | GIT_INDEX_FILE=$copy g update-index "$flag" -z --stdin
-  done
-  GIT_INDEX_FILE=$copy g update-index -q --refresh >/dev/null
-  flagged | xargs -0 env GIT_INDEX_FILE="$copy" git --literal-pathspecs -c core.fsmonitor=false \
-    diff-files -z --name-only --diff-filter=MT --
-  rm -f "$copy" "$copy.lock"
+  copy=$(mktemp -d) || return 1
+  list_hidden "$1" "$copy"
+  set -- $?
+  rm -rf "$copy"
+  return "$1"
 }
 
-# grep would take a name with a line end for two lines.
-flagged() { g ls-files -v -z | tr '\0\n' '\n\0' | sed -n 's/^[a-zS] //p' | tr '\0\n' '\n\0'; }
+list_hidden() { # GITDIR DIR
+  g ls-files -v -z >"$2/all" && flagged "$2" && cp -p "$1/index" "$2/index" || return 1
+  # Given both options, git obeys the first alone.
+  for flag in --no-assume-unchanged --no-skip-worktree; do
+    GIT_INDEX_FILE=$2/index g update-index "$flag" -z --stdin <"$2/flagged" || return 1
+  done
+  GIT_INDEX_FILE=$2/index g update-index -q --refresh >/dev/null
+  xargs -0 env GIT_INDEX_FILE="$2/index" git --literal-pathspecs -c core.fsmonitor=false \
+    diff-files -z --name-only --diff-filter=MT -- <"$2/flagged"
+}
+
+# flagged DIR: the paths in DIR/all whose letter is such a flag's, to DIR/flagged. grep would take a
+# name with a line end for two lines.
+flagged() {
+  tr '\0\n' '\n\0' <"$1/all" >"$1/lines" && sed -n 's/^[a-zS] //p' "$1/lines" >"$1/chosen" &&
+    tr '\0\n' '\n\0' <"$1/chosen" >"$1/flagged"
+}
 
 refuse_push() {
   warn "error: $1"
@@ -67,18 +86,30 @@ refuse_dirty() {
     g status --porcelain=v1 -uno --no-renames --ignore-submodules=dirty 2>/dev/null ||
       echo '=failed git status failed in the workspace'
     wait
+    echo '=end'
   )
   case $report in
     *=failed*)
       failure=${report#*=failed }
       refuse_push "${failure%%"$nl"*}" ;;
   esac
+  # Whoever was killed has not said that it saw everything.
+  for saw in '=saw-flags' '=saw-paths' '=saw-room' '=end'; do
+    case $nl$report$nl in
+      *"$nl$saw$nl"*) ;;
+      *) refuse_push 'a program was killed in the workspace while it looked for changes; push again' ;;
+    esac
+  done
   dirty=
   case $nl$report in
-    *"$nl"[!=]*) dirty=$(printf '%s\n' "$report" | sed -n 's/^[^=].. *//p') ;;
+    *"$nl"[!=]*) dirty=$(printf '%s\n' "$report" | sed -n 's/^[^=].. *//p') && [ -n "$dirty" ] || dirty='?' ;;
   esac
   case $report in
-    *=flags*) dirty=$dirty$(hidden_changes "$gitdir" | tr '\0\n' '\n?') ;;
+    *=flags*)
+      { hidden_changes "$gitdir" >"$gitdir/agentvm-paths" &&
+        hidden=$(tr '\0\n' '\n?' <"$gitdir/agentvm-paths") && rm -f "$gitdir/agentvm-paths"; } ||
+        refuse_push 'cannot look for hidden changes in the workspace'
+      dirty=$dirty$hidden ;;
   esac
   [ -z "$dirty" ] && return
   warn 'error: the workspace has changes that are not committed:'
@@ -89,14 +120,14 @@ refuse_dirty() {
   exit 1
 }
 
-# Whether git was told not to look for changes in some files.
+# Whether git was told not to look for changes in some files. The last line tells that it saw all.
 report_flags() {
-  flags=$({ g ls-files -v || echo '! failed'; } | grep -m 1 '^[a-zS!]')
-  case $flags in
-    '') ;;
-    !*) echo '=failed git ls-files failed in the workspace' ;;
+  case $({ g ls-files -v && echo '!'; } | grep -m 1 '^[a-zS!]') in
+    '') echo '=failed git ls-files failed in the workspace' ;;
+    !*) ;;
     *) echo '=flags' ;;
   esac
+  echo '=saw-flags'
 }
 
 # Whether $new has paths that $old has not.
@@ -108,6 +139,7 @@ report_additions() {
   else
     echo '=failed git diff-tree failed in the workspace'
   fi
+  echo '=saw-paths'
 }
 
 # Room on the disk that is not looked at more closely, in bytes.
@@ -145,11 +177,12 @@ reserve() {
   bytes=$((${sizes%%"$nl"*} * 4 + 262144))
   # Two sizes: the second is that of an earlier push's.
   case $sizes in
-    *"$nl"*) [ "${sizes##*"$nl"}" -lt "$bytes" ] || return ;;
+    *"$nl"*) [ "${sizes##*"$nl"}" -lt "$bytes" ] || { echo '=saw-room'; return; } ;;
   esac
   fallocate -l "$bytes" "$gitdir/agentvm-reserve" 2>/dev/null ||
     head -c "$bytes" /dev/zero 2>/dev/null >"$gitdir/agentvm-reserve" ||
     echo '=failed the disk of the VM is full; make room there, then push again'
+  echo '=saw-room'
 }
 
 hook_pre_receive() {
@@ -166,10 +199,9 @@ hook_pre_receive() {
   # the branch is checked out: else the ref would move under files that stay.
   ! may_have_leftovers || (
     leave_quarantine
-    cd "$w" && clear_leftovers && mend
+    cd "$w" && mend_all
   ) || refuse_push 'a push was cut off, and git is at work in the workspace; push again when it has ended'
-  # Something is about to change. Who finds this, and has the lock, knows of a cut-off push.
-  printf '%s\n' "$nonce" >agentvm-received || refuse_push 'cannot write to the workspace'
+  mark_received agentvm-received || refuse_push 'cannot write to the workspace'
   while read -r old new ref; do
     look_at_update
   done
@@ -229,15 +261,18 @@ hook_push_to_checkout() { # NEW
   printf '%s %s %s %s %s end\n' "$ref" "$old" "$new" "$nonce" "$this_boot" >"$journal" ||
     { empty "$journal"; refuse_push 'cannot write to the workspace'; }
   # It has to be on the disk before the first file moves; what the files need, mend gives them.
-  sync "$journal" 2>/dev/null
+  flush_file "$journal"
   said=$(g -c advice.detachedHead=false checkout -q --no-overwrite-ignore --detach "$new" 2>&1) && exit 0
   code=$?
   printf '%s\n' "$said" >&2
+  # What was killed may not have been git itself, which then still moves files.
+  [ "$code" -lt 128 ] || ! git_is_running ||
+    refuse_push 'git was killed in the workspace; the next command puts it back'
   case $said in
     *'would be overwritten'* | *'would lose untracked'*) empty "$journal" ;;
     *)
       # A killed checkout leaves its locks behind.
-      [ "$code" -lt 128 ] || git_is_running || rm -f "$gitdir/index.lock" "$gitdir/HEAD.lock"
+      [ "$code" -lt 128 ] || rm -f "$gitdir/index.lock" "$gitdir/HEAD.lock"
       mend || warn 'error: the workspace could not be put back at once; the next command does it' ;;
   esac
   exit 1
@@ -310,7 +345,7 @@ tell_of_foreign_files() {
 # What is left to do when git has ended with $1.
 settle() {
   tell_of_foreign_files
-  read -r session 2>/dev/null <"$w/.git/agentvm-received" || session=
+  read -r session boot 2>/dev/null <"$w/.git/agentvm-received" || session=
   received=
   [ "$session" != "$nonce" ] || received=1
   [ -n "$received" ] || [ "$created" = 1 ] || return 0
@@ -321,15 +356,36 @@ settle() {
     exec 9>"$w/.git/agentvm.lock"
     flock -n 9 || { [ "$1" != 0 ] && flock -w 10 9; } || return 0
   fi
-  mend
+  # What it cannot do now, the next command does.
+  mend && left='' || left=1
   forget_unborn
   # git flushes a ref's file, but not its new name in the directory, nor the files that it checks
   # out. The host says that a push is done only after this program has ended with 0, so all of it has
   # to be on the disk.
   if [ -n "$received" ]; then
-    [ ! -d "$w/.git" ] || empty "$w/.git/agentvm-received"
+    [ -n "$left" ] || [ ! -d "$w/.git" ] || empty "$w/.git/agentvm-received"
     flush || exit 1
+    pack_now_and_then
   fi
+}
+
+# A push leaves some loose objects, or a pack, and where no agent's git tidies up, nobody does. After
+# some two thousand objects or fifty packs, they become few packs. This way takes all objects along,
+# whether anything refers to them or not, and takes away what is in a new pack only.
+pack_now_and_then() {
+  # One of 256 directories; names of objects are spread evenly.
+  set -- "$w"/.git/objects/17/*
+  loose=$#
+  set -- "$w"/.git/objects/pack/*.pack
+  # What could not be packed the last time is no reason to try each time.
+  read -r old_loose old_packs 2>/dev/null <"$w/.git/agentvm-packed" || old_loose=0 old_packs=0
+  case $old_loose$old_packs in *[!0-9]* | '') old_loose=0 old_packs=0 ;; esac
+  [ "$loose" -ge $((old_loose + 8)) ] || [ $# -ge $((old_packs + 50)) ] || return 0
+  g -c core.fsync=all repack --geometric=2 -d -l -q >/dev/null 2>&1
+  set -- "$w"/.git/objects/17/*
+  loose=$#
+  set -- "$w"/.git/objects/pack/*.pack
+  printf '%s %s\n' "$loose" $# >"$w/.git/agentvm-packed"
 }
 
 # Whether nothing of git's still runs after it has ended with $1: then the lock that our hook took is
@@ -341,12 +397,16 @@ is_settled() {
     read_tip "$ref" && [ "$tip" = "$new" ] && read_tip HEAD && [ "$tip" = "$new" ]
 }
 
-# Everything that was written below the workspace is on the disk.
+# Everything that was written below the workspace is on the disk, or one file.
 flush() { sync -f "$w" 2>/dev/null || sync; }
+
+flush_file() { sync "$1" 2>/dev/null || sync; }
 
 # A workspace that this session made and nothing came into: a dry run, a failing pre-push hook.
 forget_unborn() {
-  [ "$created" = 1 ] && [ "$(ls -A "$w")" = .git ] && [ -z "$(g for-each-ref --count=1)" ] || return 0
+  [ "$created" = 1 ] && [ "$(ls -A "$w")" = .git ] || return 0
+  # A git that was killed names no refs, too.
+  refs=$(g for-each-ref --count=1) && [ -z "$refs" ] || return 0
   # Under the lock that whoever makes workspaces holds, so that nobody meets half of one.
   exec 8>"$root/.lock"
   # Renamed first: what a killed git has left running may still write there.

@@ -101,7 +101,7 @@ inspect_commits() {
 inspect_files() {
   state=$area/$count.state
   hidden=0
-  hidden_changes .git >"$state"
+  hidden_changes .git >"$state" || { say error 'git cannot tell there which changes are hidden'; return; }
   [ ! -s "$state" ] || hidden=$(tr -dc '\0' <"$state" | wc -c)
   if ! work_tree_state matching >"$state"; then
     say error 'git status fails there'
