@@ -7,8 +7,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 mod id;
+mod keep_trash;
 mod trusted;
 
+pub use keep_trash::KeepTrash;
 pub use trusted::Trusted;
 
 use crate::error::Error;
@@ -121,6 +123,8 @@ pub struct Config {
     pub mount: Mounting,
     /// `safe.directory`: in which directories git trusts repositories of any owner.
     pub trusted: Vec<Trusted>,
+    /// `agentvm.keepTrash`: how long the VM's trash keeps what is in it.
+    pub keep_trash: KeepTrash,
     /// `agentvm.fetchLimit`: the most bytes that one fetch may bring (8 GiB).
     pub fetch_limit: u64,
     /// `core.ignoreCase`: whether names that differ in case are one in the work tree here.
@@ -187,6 +191,7 @@ impl Config {
             auto_start: None,
             mount: Mounting::Yes,
             trusted: Vec::new(),
+            keep_trash: KeepTrash::default(),
             fetch_limit: FETCH_LIMIT,
             ignore_case: false,
             id: None,
@@ -291,8 +296,9 @@ impl Config {
                 let yes = parse_bool(value).map_err(|_| "it is 'true', 'false' or 'ro'")?;
                 self.mount = if yes { Mounting::Yes } else { Mounting::No };
             }
-            // Keys of verbs to come.
-            "keeptrash" | "cacerts" => {}
+            "keeptrash" => self.keep_trash = KeepTrash::parse(value)?,
+            // A key of what is to come.
+            "cacerts" => {}
             _ => return Ok(false),
         }
         Ok(true)

@@ -44,6 +44,13 @@ impl RepoId {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for RepoId {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Self::new(&text).ok_or_else(|| serde::de::Error::custom("it is no id of ours"))
+    }
+}
+
 impl fmt::Display for RepoId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

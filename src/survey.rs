@@ -52,6 +52,10 @@ pub struct Vm {
     pub disk_bytes: Option<u64>,
     /// What of it is in use.
     pub disk_used_bytes: Option<u64>,
+    /// Things in its trash.
+    pub trash_entries: Option<u64>,
+    /// What the trash takes up.
+    pub trash_bytes: Option<u64>,
     /// How far its clock is ahead of ours, in seconds.
     pub clock_skew_s: Option<i64>,
     /// Why something above or the workspaces are null.
@@ -132,6 +136,8 @@ pub fn look(config: &Config, repo: Option<&Repo>) -> (Report, Option<anyhow::Err
             memory_bytes: None,
             disk_bytes: None,
             disk_used_bytes: None,
+            trash_entries: None,
+            trash_bytes: None,
             clock_skew_s: None,
             error: None,
             remedies: Vec::new(),
@@ -224,6 +230,7 @@ fn ask(
     vm.memory_bytes = vm.memory_bytes.or(survey.memory);
     vm.disk_bytes = vm.disk_bytes.or(survey.disk.map(|(all, _)| all));
     vm.disk_used_bytes = survey.disk.map(|(_, used)| used);
+    (vm.trash_entries, vm.trash_bytes) = survey.trash;
     let id = match repo {
         Some(repo) => identity::known(repo, config.id.as_deref())?,
         None => None,

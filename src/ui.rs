@@ -2,7 +2,7 @@
 //!
 //! People on stderr, data on stdout. Everything here cleans what it prints.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -110,6 +110,15 @@ impl Progress {
         Self { bar: Some(bar) }
     }
 
+    /// Says nothing yet: for work that is only worth a word where it takes long, on a terminal.
+    #[must_use]
+    pub fn quietly() -> Self {
+        if is_quiet() || !std::io::stderr().is_terminal() {
+            return Self { bar: None };
+        }
+        Self::start("")
+    }
+
     /// Says what is being waited for now.
     pub fn update(&self, what: &str) {
         let what = sanitize::text(what);
@@ -157,6 +166,27 @@ pub fn size(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
 }
 
+/// How long ago something was, in a fitting unit: `5 min ago`, `3 days ago`.
+#[must_use]
+pub fn ago(seconds: i64) -> String {
+    let seconds = seconds.max(0).unsigned_abs();
+    match seconds {
+        0..=119 => format!("{seconds} s ago"),
+        120..=7199 => format!("{} min ago", seconds / 60),
+        7200..=172_799 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+/// Asks whoever sits at the terminal to type a word, and tells whether that was typed.
+pub fn confirm_by_word(question: &str, word: &str) -> anyhow::Result<bool> {
+    let terminal = std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+    write!(&terminal, "{} ", sanitize::text(question))?;
+    let mut typed = String::new();
+    std::io::BufReader::new(&terminal).take(1000).read_line(&mut typed)?;
+    Ok(typed.trim() == word)
+}
+
 /// A number with its noun, the first word of what is counted: `1 file changed`, `3 files changed`.
 #[must_use]
 pub fn count(number: u64, one: &str) -> String {
@@ -172,6 +202,7 @@ pub fn count(number: u64, one: &str) -> String {
     let plural = match noun {
         "stash" | "process" | "branch" => format!("{noun}es"),
         "repository" => "repositories".to_owned(),
+        "entry" => "entries".to_owned(),
         _ => format!("{noun}s"),
     };
     format!("{number} {more}{plural}{rest}")

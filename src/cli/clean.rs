@@ -11,6 +11,7 @@ use crate::git::Repo;
 use crate::guest::workspaces::{Target, single};
 use crate::guest::{Guest, Session};
 use crate::loss::{self, Address, Finding};
+use crate::trash;
 use crate::ui;
 use crate::vm::Need;
 
@@ -20,8 +21,8 @@ use crate::vm::Need;
 /// that git does not track or ignores, commits on any branch or in a reflog, a stash, a tag, an
 /// operation in progress, a linked worktree, a repository inside, a running process. Below each stands
 /// the command that saves it. Ignored files that a tool makes anew do not count (`node_modules`,
-/// `target`, `.venv` and their like; the manual has the list). The trash is in the VM, in
-/// ~/workspace/.trash.
+/// `target`, `.venv` and their like; the manual has the list). The trash is in the VM and keeps it for
+/// 30 days (agentvm.keepTrash); git agent-vm restore brings it back.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -56,6 +57,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let word = branch.in_shell();
     allow(&verdict, args.force, &format!("git agent-vm clean --force {word}"))?;
     discard(&guest, &workspace)?;
+    trash::sweep(&guest, &here.config);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::guest::workspaces::{Listing, Target};
 use crate::guest::{Call, Guest};
 use crate::loss::Address;
+use crate::trash;
 use crate::ui;
 use crate::vm::Need;
 use crate::workspace::WorkspaceName;
@@ -47,6 +48,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for workspace in &workspaces {
         clean::discard(&guest, workspace)?;
     }
+    trash::sweep(&guest, &here.config);
     Ok(ExitCode::SUCCESS)
 }
 

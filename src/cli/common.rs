@@ -51,15 +51,25 @@ impl Here {
         branch: &BranchName,
         tip: Option<&ObjectId>,
     ) -> anyhow::Result<(Guest, Option<Found>)> {
-        let call = match self.target(branch)? {
-            Some(target) => target.call("find").arg(tip.map_or("", ObjectId::as_str)),
-            None => Call::new("hello"),
-        };
+        let call = self.find_call(branch, tip)?;
         let (guest, mut session) = access::open(&self.config, need, &call)?;
         // A push that was cut off is mended on the way; what that found is said.
         session.show_messages();
         session.send(&[])?;
         Ok((guest, Found::parse(session.fields()?)))
+    }
+
+    /// The question of [`Here::find`]. With the word `disk` behind it the guest also says whether its
+    /// disk is nearly full.
+    pub(super) fn find_call(
+        &self,
+        branch: &BranchName,
+        tip: Option<&ObjectId>,
+    ) -> anyhow::Result<Call> {
+        Ok(match self.target(branch)? {
+            Some(target) => target.call("find").arg(tip.map_or("", ObjectId::as_str)),
+            None => Call::new("hello"),
+        })
     }
 
     /// The host's commits and those of its submodules, as the guest's verb reads them from standard

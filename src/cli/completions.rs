@@ -75,6 +75,10 @@ fn bash(root: &Command) -> String {
             "@BRANCH@",
             &of_branches(root).map(|verb| format!("{verb}:0")).collect::<Vec<_>>().join(" | "),
         )
+        .replace(
+            "@TRASH@",
+            &of_trash(root).map(|verb| format!("{verb}:0")).collect::<Vec<_>>().join(" | "),
+        )
 }
 
 fn zsh(root: &Command) -> String {
@@ -83,7 +87,8 @@ fn zsh(root: &Command) -> String {
         .map(|verb| format!("        {}", quoted(&format!("{}:{}", verb.get_name(), about(verb)))))
         .collect();
     let arguments = |command: &Command| -> Vec<String> {
-        let options = command.get_arguments().filter(|argument| !argument.is_positional());
+        let shown = |option: &&Arg| !option.is_positional() && !option.is_hide_set();
+        let options = command.get_arguments().filter(shown);
         options
             .flat_map(|option| {
                 let help = help(option).replace('[', "\\[").replace(']', "\\]");
@@ -107,6 +112,8 @@ fn zsh(root: &Command) -> String {
         lines.extend(places(verb).map(|place| {
             if place.get_id() == "branch" {
                 "'1:branch:__git_agent_vm_branches' \\".to_owned()
+            } else if place.get_id() == "name" {
+                "'1:name:__git_agent_vm_trash' \\".to_owned()
             } else if place.is_last_set() {
                 "'*::command: _normal' \\".to_owned()
             } else {
@@ -131,7 +138,8 @@ fn fish(root: &Command) -> String {
         out.push_str(&format!("complete -c git-agent-vm -n {} {rest}\n", fish_quoted(when)));
     };
     let options = |command: &Command| -> Vec<String> {
-        let all = command.get_arguments().filter(|argument| !argument.is_positional());
+        let shown = |option: &&Arg| !option.is_positional() && !option.is_hide_set();
+        let all = command.get_arguments().filter(shown);
         all.map(|option| {
             let mut words = Vec::new();
             words.extend(option.get_short().map(|short| format!("-s {short}")));
@@ -176,6 +184,10 @@ fn fish(root: &Command) -> String {
     ] {
         add(&seen, &format!("-a \"({lines})\""));
     }
+    for verb in of_trash(root) {
+        let seen = format!("__fish_seen_subcommand_from {verb}");
+        add(&seen, "-a \"(git-agent-vm restore --names 2>/dev/null)\"");
+    }
     out
 }
 
@@ -185,7 +197,16 @@ fn all_commands(root: &Command) -> impl Iterator<Item = &Command> {
 
 /// The verbs whose first place is a branch.
 fn of_branches(root: &Command) -> impl Iterator<Item = &str> {
-    let takes = |verb: &&Command| places(verb).any(|place| place.get_id() == "branch");
+    with_place(root, "branch")
+}
+
+/// The verbs whose first place is what can be restored.
+fn of_trash(root: &Command) -> impl Iterator<Item = &str> {
+    with_place(root, "name")
+}
+
+fn with_place<'a>(root: &'a Command, id: &'a str) -> impl Iterator<Item = &'a str> {
+    let takes = move |verb: &&Command| places(verb).any(|place| place.get_id() == id);
     root.get_subcommands().filter(takes).map(Command::get_name)
 }
 
@@ -195,7 +216,8 @@ fn places(command: &Command) -> impl Iterator<Item = &Arg> {
 
 /// The names of all options.
 fn options(command: &Command) -> impl Iterator<Item = String> {
-    command.get_arguments().filter(|argument| !argument.is_positional()).flat_map(names)
+    let shown = |argument: &&Arg| !argument.is_positional() && !argument.is_hide_set();
+    command.get_arguments().filter(shown).flat_map(names)
 }
 
 /// `-m`, `--memory`.

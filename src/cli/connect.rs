@@ -17,6 +17,7 @@ use crate::guest::workspaces::{Found, Target};
 use crate::guest::{Call, Guest};
 use crate::remote::push::identity_for;
 use crate::ssh::Tty;
+use crate::trash;
 use crate::ui;
 use crate::vm::Need;
 
@@ -103,7 +104,9 @@ struct Place {
 fn in_vm() -> anyhow::Result<Place> {
     let config = Config::load(Repo::discover()?.as_ref(), UnknownKeys::Refuse)?;
     let names = Names::load(&config)?;
-    let (guest, _) = access::ask(&config, Need::Create, &Call::new("hello"), &[])?;
+    let call = Call::new("hello").arg("disk");
+    let (guest, fields) = access::ask(&config, Need::Create, &call, &[])?;
+    trash::make_room(&guest, &config, &fields);
     let identity = (String::new(), String::new());
     Ok(Place { config, guest, target: Target::all(), names, identity })
 }
@@ -118,7 +121,10 @@ fn in_workspace(branch: &BranchName) -> anyhow::Result<Place> {
     if tip.is_none() && here.id()?.is_none() {
         push::head(&here.repo, branch)?;
     }
-    let (guest, found) = here.find(Need::Create, branch, tip.as_ref())?;
+    let call = here.find_call(branch, tip.as_ref())?.arg("disk");
+    let (guest, fields) = access::ask(&here.config, Need::Create, &call, &[])?;
+    trash::make_room(&guest, &here.config, &fields);
+    let found = Found::parse(fields);
     match (&tip, &found) {
         (None, Some(_)) => {
             ui::hint(&format!(

@@ -65,7 +65,7 @@ fn render_verb(verb: &Command, bytes: &mut Vec<u8>) {
 fn arguments(command: &Command, wanted: impl Fn(&clap::Arg) -> bool) -> Vec<u8> {
     let mut roff = Roff::new();
     let all = command.get_arguments().filter(|argument| wanted(argument));
-    for argument in all.filter(|argument| argument.get_id() != "help") {
+    for argument in all.filter(|argument| argument.get_id() != "help" && !argument.is_hide_set()) {
         let mut help = argument
             .get_long_help()
             .or(argument.get_help())

@@ -24,6 +24,8 @@ mod kept;
 mod man;
 mod mount;
 mod push;
+mod restore;
+mod restore_list;
 mod ssh_config;
 mod start;
 mod status;
@@ -65,6 +67,7 @@ enum Verb {
     Diff(diff::Args),
     Clean(clean::Args),
     CleanAll(clean_all::Args),
+    Restore(restore::Args),
     Mount(mount::Args),
     Unmount(unmount::Args),
     Doctor(doctor::Args),
@@ -104,6 +107,7 @@ pub fn main() -> ExitCode {
         Verb::Diff(args) => diff::run(args),
         Verb::Clean(args) => clean::run(args),
         Verb::CleanAll(args) => clean_all::run(args),
+        Verb::Restore(args) => restore::run(args),
         Verb::Mount(args) => mount::run(args),
         Verb::Unmount(args) => unmount::run(args),
         Verb::Doctor(args) => doctor::run(args),

@@ -7,6 +7,7 @@ use crate::config::{self, Config, ProviderKind, UnknownKeys};
 use crate::git::Repo;
 use crate::guest::Guest;
 use crate::provision::Plan;
+use crate::trash;
 use crate::ui;
 use crate::vm::{self, Provider, Resources, State};
 
@@ -42,6 +43,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             "the {} is run by others: there is nothing to start",
             provider.describe()
         ));
+        if let Some(endpoint) = provider.endpoint()? {
+            trash::sweep(&Guest::new(endpoint, provider.describe()), &config);
+        }
         return offer(repo.as_ref(), &config);
     }
     let endpoint = vm::endpoint(provider.as_ref())?;
@@ -49,7 +53,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         plan.apply(&config, &endpoint, &provider.describe())?;
     }
     say_what_runs(provider.as_ref())?;
-    mount::automatically(&config, &Guest::new(endpoint, provider.describe()));
+    let guest = Guest::new(endpoint, provider.describe());
+    mount::automatically(&config, &guest);
+    trash::sweep(&guest, &config);
     offer(repo.as_ref(), &config)
 }
 

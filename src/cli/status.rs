@@ -8,7 +8,7 @@ use crate::config::{Config, UnknownKeys};
 use crate::error;
 use crate::git::Repo;
 use crate::sanitize::GuestText;
-use crate::survey::{self, Mount, Report, Workspace};
+use crate::survey::{self, Mount, Report, Vm, Workspace};
 use crate::ui::{self, Progress};
 
 /// Show the VM, its workspaces, and the work in them that is not here yet
@@ -61,6 +61,7 @@ fn text(report: &Report) -> String {
     let mut out = vm_line(report);
     out.push('\n');
     out.push_str(&mount_line(&report.mount));
+    out.push_str(&trash_line(&report.vm));
     if let Some(skew) = report.vm.clock_skew_s.filter(|skew| skew.abs() > 3) {
         let which = if skew < 0 { "behind" } else { "ahead of" };
         out.push_str(&format!("Its clock is {} s {which} this machine's\n", skew.abs()));
@@ -120,6 +121,15 @@ fn mount_line(mount: &Mount) -> String {
     };
     let path = crate::sanitize::text(mount.path.as_deref().unwrap_or("?")).into_owned();
     format!("Mount {path}: {state}\n")
+}
+
+/// Nothing where it is empty, or not known.
+fn trash_line(vm: &Vm) -> String {
+    let Some(entries) = vm.trash_entries.filter(|&entries| entries > 0) else {
+        return String::new();
+    };
+    let size = vm.trash_bytes.map(|bytes| format!(", {}", ui::size(bytes))).unwrap_or_default();
+    format!("Trash: {}{size}\n", ui::count(entries, "entry"))
 }
 
 /// What there is to know of a workspace, in words.

@@ -11,7 +11,7 @@ use crate::hash;
 /// The guest program: one text in files of one job each, in the order of their numbers, and the jobs
 /// that need them. What a verb does not need would only be decoded and read by a shell each time, and
 /// all of it together is too long to be sent.
-const PARTS: [(&str, u8); 12] = [
+const PARTS: [(&str, u8); 15] = [
     (include_str!("program/10-common.sh"), EVERY),
     (include_str!("program/20-workspace.sh"), EVERY),
     (include_str!("program/30-mend.sh"), EVERY),
@@ -19,27 +19,32 @@ const PARTS: [(&str, u8); 12] = [
     (include_str!("program/40-receive.sh"), EVERY),
     (include_str!("program/50-upload.sh"), EVERY),
     (include_str!("program/60-inspect.sh"), LOOK),
-    (include_str!("program/62-losses.sh"), LOOK),
-    (include_str!("program/64-trash.sh"), TRASH),
-    (include_str!("program/66-wip.sh"), WIP),
+    (include_str!("program/62-losses.sh"), LOOK | SAVE),
+    (include_str!("program/63-disk.sh"), LOOK | TRASH | SAVE),
+    (include_str!("program/64-trash.sh"), TRASH | SAVE),
+    (include_str!("program/65-restore.sh"), TRASH),
+    (include_str!("program/66-save.sh"), SAVE),
+    (include_str!("program/68-wip.sh"), WIP),
     (include_str!("program/70-run.sh"), RUN),
     (include_str!("program/90-main.sh"), EVERY),
 ];
 
 /// The jobs: serving git itself, looking into workspaces, what is removed, running commands, work that
-/// is not committed.
+/// is not committed, what is saved on the host.
 const GIT: u8 = 1;
 const LOOK: u8 = 2;
 const TRASH: u8 = 4;
 const RUN: u8 = 8;
 const WIP: u8 = 16;
-const EVERY: u8 = GIT | LOOK | TRASH | RUN | WIP;
+const SAVE: u8 = 32;
+const EVERY: u8 = GIT | LOOK | TRASH | RUN | WIP | SAVE;
 
 /// The job that a verb is part of.
 fn job(verb: &str) -> u8 {
     match verb {
         "receive" | "upload" => GIT,
-        "discard" => TRASH,
+        "discard" | "trash" | "sweep" | "drop" | "restore" => TRASH,
+        "list-for-saving" | "save" | "changed-since" | "unpack" => SAVE,
         "env" | "run" | "ended" => RUN,
         "snapshot" | "apply" => WIP,
         _ => LOOK,
@@ -48,12 +53,13 @@ fn job(verb: &str) -> u8 {
 
 /// The program for a verb, as it is sent: without its comments.
 fn program_for(verb: &str) -> &'static str {
-    static TEXTS: [LazyLock<String>; 5] = [
+    static TEXTS: [LazyLock<String>; 6] = [
         LazyLock::new(|| program(GIT)),
         LazyLock::new(|| program(LOOK)),
         LazyLock::new(|| program(TRASH)),
         LazyLock::new(|| program(RUN)),
         LazyLock::new(|| program(WIP)),
+        LazyLock::new(|| program(SAVE)),
     ];
     &TEXTS[job(verb).trailing_zeros() as usize]
 }
@@ -73,18 +79,53 @@ const _: () = assert!(
         && length(LOOK) <= LONGEST
         && length(TRASH) <= LONGEST
         && length(RUN) <= LONGEST
-        && length(WIP) <= LONGEST,
+        && length(WIP) <= LONGEST
+        && length(SAVE) <= LONGEST,
     "the guest program is too long to be sent"
 );
 const LONGEST: usize = (90 << 10) / 4 * 3;
 
+/// The length of what a job is sent, in bytes.
 const fn length(job: u8) -> usize {
     let (mut sum, mut next) = (0, 0);
     while next < PARTS.len() {
         if PARTS[next].1 & job != 0 {
-            sum += PARTS[next].0.len();
+            sum += LENGTHS[next];
         }
         next += 1;
+    }
+    sum
+}
+
+/// The lengths of the parts, as they are sent.
+const LENGTHS: [usize; PARTS.len()] = {
+    let (mut lengths, mut next) = ([0; PARTS.len()], 0);
+    while next < PARTS.len() {
+        lengths[next] = sent_of(PARTS[next].0.as_bytes());
+        next += 1;
+    }
+    lengths
+};
+
+/// How many bytes of a part are in lines that are sent.
+const fn sent_of(text: &[u8]) -> usize {
+    let (mut sum, mut line, mut at) = (0, 0, 0);
+    // What the line's first character says, once it was seen.
+    let (mut counts, mut seen) = (false, false);
+    while at < text.len() {
+        match text[at] {
+            b'\n' => {
+                if counts {
+                    sum += at + 1 - line;
+                }
+                line = at + 1;
+                (counts, seen) = (false, false);
+            }
+            b' ' | b'\t' => {}
+            first if !seen => (counts, seen) = (first != b'#', true),
+            _ => {}
+        }
+        at += 1;
     }
     sum
 }
@@ -135,6 +176,12 @@ impl Call {
     }
 }
 
+/// Text that the guest program decodes itself, later.
+#[must_use]
+pub fn encode_text(text: &str) -> String {
+    BASE64.encode(text)
+}
+
 /// An argument as a plain word (`p` in front) where it is one, else in base64 (`b` in front).
 fn encode(arg: &[u8]) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._/:@+,-".contains(byte);
@@ -147,6 +194,13 @@ fn encode(arg: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_sent_is_as_long_as_the_build_checks() {
+        for job in [GIT, LOOK, TRASH, RUN, WIP, SAVE] {
+            assert_eq!(program(job).len(), length(job), "{job}");
+        }
+    }
 
     #[test]
     fn arguments_are_words_in_every_shell() {

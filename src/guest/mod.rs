@@ -15,10 +15,12 @@ mod call;
 pub mod losses;
 pub mod messages;
 mod send;
+mod stream;
+pub mod trash;
 pub mod wire;
 pub mod workspaces;
 
-pub use call::Call;
+pub use call::{Call, encode_text};
 use wire::{Field, Reader, WireError};
 
 /// How long the guest may say nothing before its first answer, and between two of its fields.
@@ -90,6 +92,11 @@ impl Guest {
             }
             outcome => outcome,
         }
+    }
+
+    /// The same with less patience, and without a second try: for what is only good to know.
+    pub fn open_within(&self, call: &Call, patience: Duration) -> Result<Session, OpenError> {
+        self.try_open(call, Master::Never, time_limit(patience))
     }
 
     /// The same on a connection of its own, which leaves nothing behind.

@@ -199,6 +199,8 @@ pub struct Survey {
     pub cpus: Option<u32>,
     /// Bytes.
     pub memory: Option<u64>,
+    /// Entries of the trash, and their bytes.
+    pub trash: (Option<u64>, Option<u64>),
 }
 
 impl Survey {
@@ -215,6 +217,8 @@ impl Survey {
                 "disk" => survey.disk = pair(&value),
                 "cpus" => survey.cpus = number(&value).and_then(|count| count.try_into().ok()),
                 "memory" => survey.memory = number(&value),
+                "trash_entries" => survey.trash.0 = number(&value),
+                "trash_bytes" => survey.trash.1 = number(&value),
                 _ => {
                     if let Some(last) = survey.workspaces.last_mut() {
                         last.set(&key, value);

@@ -1,6 +1,6 @@
 //! The state of a workspace as a commit here, `refs/agentvm/wip/BRANCH`.
 //!
-//! The guest makes it beside the workspace (`66-wip.sh`) and serves it as a fetch is served, so it
+//! The guest makes it beside the workspace (`68-wip.sh`) and serves it as a fetch is served, so it
 //! passes all that a fetch has to pass. A state that has not changed since is the same commit, and
 //! costs no transfer.
 

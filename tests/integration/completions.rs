@@ -70,6 +70,27 @@ fn bash_completes_verbs_options_and_branches() {
 }
 
 #[test]
+fn what_can_be_restored_is_completed() {
+    let lab = Lab::new();
+    lab.pushed_feature();
+    lab.agent_vm("clean feature").succeeds();
+    let name = lab.guest_sh("ls workspace/.trash").succeeds().text();
+    for command in [&["git-agent-vm"][..], &["git", "agent-vm"]] {
+        let words = [command, &["restore", "app"]].concat();
+        assert_eq!(bash(&lab, &words).text(), format!("|{name} |"));
+        let words = [command, &["restore", "--drop", ""]].concat();
+        assert_eq!(bash(&lab, &words).text(), format!("|{name} |"));
+        let words = [command, &["restore", "--n"]].concat();
+        assert_eq!(bash(&lab, &words).text(), "||");
+    }
+    // Nobody waits for a VM at a tab.
+    lab.stop_sshd();
+    assert_eq!(bash(&lab, &["git", "agent-vm", "restore", ""]).text(), "||");
+    lab.hostile_guest("exec sleep 50");
+    bash(&lab, &["git", "agent-vm", "restore", ""]).took_under_seconds(20);
+}
+
+#[test]
 fn bash_runs_nothing_that_a_branch_is_named() {
     let lab = app();
     lab.git(["branch", "x$(touch${IFS}pwned)`touch${IFS}pwned`"]).succeeds();

@@ -19,6 +19,8 @@ const VM: &[(&str, &[&str])] = &[
     ("memory_bytes", &["number", "null"]),
     ("disk_bytes", &["number", "null"]),
     ("disk_used_bytes", &["number", "null"]),
+    ("trash_entries", &["number", "null"]),
+    ("trash_bytes", &["number", "null"]),
     ("clock_skew_s", &["number", "null"]),
 ];
 const WORKSPACE: &[(&str, &[&str])] = &[

@@ -2,7 +2,7 @@
 
 use crate::support::Lab;
 
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 12] = [
     "start",
     "stop",
     "destroy",
@@ -12,6 +12,7 @@ const VERBS: [&str; 11] = [
     "fetch",
     "clean",
     "clean-all",
+    "restore",
     "ssh-config",
     "completions",
 ];

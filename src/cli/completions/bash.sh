@@ -47,6 +47,7 @@ __git_agent_vm() {
                     "$git" config --name-only --get-regexp '^remote\.agentvm::.*\.push$' |
                         sed 's/^remote\.agentvm:://; s/\.push$//'
                 } 2>/dev/null | sort -u ;;
+            @TRASH@) "$git" agent-vm restore --names 2>/dev/null ;;
             *) __git_agent_vm_words "$verb" | grep -v '^-' ;;
             esac ;;
         esac

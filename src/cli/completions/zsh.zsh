@@ -14,6 +14,13 @@ __git_agent_vm_branches() {
     compadd -a branches
 }
 
+# What is in the trash of a VM that runs, or was saved.
+__git_agent_vm_trash() {
+    local -a names
+    names=(${(f)"$(git agent-vm restore --names 2>/dev/null)"})
+    compadd -a names
+}
+
 _git-agent-vm() {
     local curcontext=$curcontext state line
     local -a verbs

@@ -62,29 +62,9 @@ quoted() {
   printf '"%s"' "$(printf %s "$1" | tr -d '\n\r' | sed 's/[\\"]/\\&/g')"
 }
 
-# Makes the workspace of $id and $ref, whole or not at all, under a lock that two sessions share.
-make_workspace() {
-  case $(git --version 2>/dev/null) in
-    'git version 2.'[0-9].* | 'git version 2.'[12][0-9].* | 'git version 2.3'[0-8].*)
-      fail program 'the VM needs git 2.39 or newer' ;;
-    'git version '*) ;;
-    *) fail program 'there is no git in the VM' ;;
-  esac
-  command -v flock >/dev/null || fail program 'there is no flock (util-linux) in the VM'
-  mkdir -p "$root" || fail failed "cannot make $root in the VM"
-  can_write "$root/.lock" || fail failed "cannot write to $root in the VM"
-  exec 8>"$root/.lock"
-  flock -w 60 8 || fail failed 'another command is making a workspace and does not end'
-  if find_workspace; then
-    exec 8>&-
-    return
-  fi
-  # Left by a session that was killed; only ever an empty repository.
-  rm -rf "$root"/.new.*
-  new=$(mktemp -d "$root/.new.XXXXXX") || fail failed "cannot write to $root in the VM"
-  git init -q --object-format="$format" -b "${ref#refs/heads/}" "$new" >&2 ||
-    fail failed 'git init failed in the VM'
-  cat >>"$new/.git/config" <<END || fail failed "cannot write to $root in the VM"
+# What stands in a workspace's configuration: its marker, and what keeps work safe.
+workspace_settings() {
+  cat <<END
 [agentvm]
 	repo = $id
 	ref = $(quoted "$ref")
@@ -107,6 +87,31 @@ make_workspace() {
 	reflogExpireUnreachable = never
 	cruftPacks = true
 END
+}
+
+# Makes the workspace of $id and $ref, whole or not at all, under a lock that two sessions share.
+make_workspace() {
+  case $(git --version 2>/dev/null) in
+    'git version 2.'[0-9].* | 'git version 2.'[12][0-9].* | 'git version 2.3'[0-8].*)
+      fail program 'the VM needs git 2.39 or newer' ;;
+    'git version '*) ;;
+    *) fail program 'there is no git in the VM' ;;
+  esac
+  command -v flock >/dev/null || fail program 'there is no flock (util-linux) in the VM'
+  mkdir -p "$root" || fail failed "cannot make $root in the VM"
+  can_write "$root/.lock" || fail failed "cannot write to $root in the VM"
+  exec 8>"$root/.lock"
+  flock -w 60 8 || fail failed 'another command is making a workspace and does not end'
+  if find_workspace; then
+    exec 8>&-
+    return
+  fi
+  # Left by a session that was killed; only ever an empty repository.
+  rm -rf "$root"/.new.*
+  new=$(mktemp -d "$root/.new.XXXXXX") || fail failed "cannot write to $root in the VM"
+  git init -q --object-format="$format" -b "${ref#refs/heads/}" "$new" >&2 ||
+    fail failed 'git init failed in the VM'
+  workspace_settings >>"$new/.git/config" || fail failed "cannot write to $root in the VM"
   # A marker that is not whole would never be found again.
   [ "$(git config --file "$new/.git/config" --get agentvm.ref)" = "$ref" ] ||
     fail failed "cannot write to $root in the VM"

@@ -12,6 +12,7 @@ locate() {
     say tip "$(g rev-parse -q --verify "$ref" 2>/dev/null)"
     if [ -n "$1" ] && g merge-base --is-ancestor "$1" "$ref" 2>/dev/null; then say contains yes; fi
   fi
+  [ "$2" != disk ] || say_if_disk_is_low
   say end ok
 }
 
@@ -135,6 +136,8 @@ status() {
   area=$(mktemp -d) || fail failed 'cannot make a temporary directory in the VM'
   ids=$nl$(tee "$area/ids")
   workspaces >"$area/names"
+  measure_trash "$limit" >"$area/trash" 2>/dev/null </dev/null &
+  measuring=$!
   running='' count=0
   while read -r name; do
     count=$((count + 1))
@@ -143,6 +146,8 @@ status() {
     [ $((count % 4)) -ne 0 ] || wait_for_all
   done <"$area/names"
   wait_for_all
+  wait "$measuring"
+  cat "$area/trash"
   rm -rf "$area"
   say disk "$({ df -Pk "$root" || df -Pk "$HOME"; } 2>/dev/null | awk 'NR == 2 { printf "%.0f %.0f", $2 * 1024, $3 * 1024 }')"
   say cpus "$(nproc 2>/dev/null)"
@@ -218,7 +223,7 @@ list() {
     workspaces | grep -qxF -- "$name" || say other "$name"
   done
   for place in "$trash"/* "$trash"/.[!.]*; do
-    [ ! -e "$place" ] || say trash "${place##*/}"
+    ! is_entry "$place" || say trash "${place##*/}"
   done
   say end ok
 }

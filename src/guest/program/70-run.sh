@@ -58,6 +58,7 @@ follow() {
 # knows. The variables of $token are set after the shell's own start-up files, so that they win.
 run() {
   dir=$root
+  # shellcheck disable=SC2031 # not there
   if [ -z "$id$plain" ]; then
     mkdir -p "$root"
   elif find_workspace; then

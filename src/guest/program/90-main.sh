@@ -50,8 +50,10 @@ case $verb in
   upload)
     quiet=$1
     upload ;;
-  hello) say end ok ;;
-  find) locate "$1" ;;
+  hello)
+    [ "${1-}" != disk ] || say_if_disk_is_low
+    say end ok ;;
+  find) locate "$1" "${2-}" ;;
   status)
     limit=$1
     status ;;
@@ -63,6 +65,17 @@ case $verb in
   discard) discard ;;
   snapshot) snapshot "$1" "$2" ;;
   apply) apply "$1" "$2" ;;
+  trash) list_trash "$1" ;;
+  sweep) sweep_trash "$1" ;;
+  drop) drop_entry "$1" ;;
+  restore) restore "$@" ;;
+  list-for-saving) list_for_saving ;;
+  save) save "$1" ;;
+  changed-since) changed_since ;;
+  unpack)
+    user_name=$1 user_email=$2
+    shift 2
+    unpack "$@" ;;
   env) keep_variables "$1" ;;
   run)
     token=$1 user_name=$2 user_email=$3
