@@ -173,7 +173,7 @@ impl Drop for World {
     fn drop(&mut self) {
         self.lab.host("ssh", self.exit_words()).run();
         if self.real {
-            let destroy = self.lab.host("git", "agent-vm destroy --force");
+            let destroy = self.lab.host("git", "agent-vm destroy --discard=agent-vm");
             destroy.in_dir(self.app().path()).within_seconds(300).run();
         }
     }

@@ -17,20 +17,32 @@ use crate::mount::{InUse, Mount};
 use crate::sanitize::GuestText;
 use crate::ui::{self, Progress};
 use crate::vm::{self, Need, Provider, State};
+use crate::workspace::WorkspaceName;
+
+mod discard;
+mod save;
 
 /// Delete the VM and everything in it
 ///
 /// Refuses, with a list and exit code 3, while anything in the VM is nowhere else: work in a
 /// workspace of this repository (see git agent-vm clean --help), a workspace of another repository,
 /// which can only be compared there, the trash, other files beside the workspaces. A stopped VM is
-/// started to look. With --force nothing is looked at, and nothing can be brought back. The mount is
-/// taken down first; a process here that uses it is named, and nothing is deleted. With --force it
-/// meets errors instead.
+/// started to look. With --force all that is saved to this machine first, whole, and is found by git
+/// agent-vm restore; where saving fails, nothing is deleted. The mount is taken down first; a process
+/// here that uses it is named, and nothing is deleted. With --force or --discard it meets errors
+/// instead.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+What is saved is one packed file of each workspace, with ignored files, stashes, reflogs and linked
+worktrees, in ~/.local/state/git-agent-vm/saved. It is never unpacked on this machine, so that no hook
+and no setting in it has any effect here.")]
 pub(super) struct Args {
-    /// Delete without looking: work that is not here is lost for good
+    /// Save to this machine what is nowhere else, then delete
     #[arg(short, long)]
     force: bool,
+    /// Delete without saving or looking, once the VM's name is typed, here or on the terminal
+    #[arg(long, value_name = "VM", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    discard: Option<String>,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -43,11 +55,24 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         if state == State::Absent {
             return Err(Error::not_found(format!("there is no {describe}")).into());
         }
-        if !args.force {
-            check(provider.as_ref(), &state, repo, config.clone())?;
+        let mount = Mount::new(&config)?;
+        let deleting = format!("delete the {describe}");
+        if let Some(typed) = &args.discard {
+            discard::confirm(
+                provider.as_ref(),
+                &config,
+                Some(typed.as_str()).filter(|typed| !typed.is_empty()),
+            )?;
+            mount.take_down_before(InUse::End, &deleting)?;
+        } else if args.force {
+            check_that_it_starts(provider.as_ref(), &state)?;
+            // What a program here writes into the mount from now on would not be saved.
+            save::everything(repo, config, || mount.take_down_before(InUse::End, &deleting))
+                .map_err(|error| cannot_save(&describe, &error))?;
+        } else {
+            check(provider.as_ref(), &state, repo, config)?;
+            mount.take_down_before(InUse::Refuse, &deleting)?;
         }
-        let in_use = if args.force { InUse::End } else { InUse::Refuse };
-        Mount::new(&config)?.take_down_before(in_use, &format!("delete the {describe}"))?;
     }
     {
         let _progress =
@@ -58,7 +83,34 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-const AGAIN: &str = "git agent-vm destroy --force deletes it all the same, for good";
+const AGAIN: &str =
+    "git agent-vm destroy --force saves all of it to this machine, then deletes the VM";
+const DISCARD: &str = "git agent-vm destroy --discard deletes it without saving, for good";
+
+/// Refuses where the VM can be neither looked into nor saved.
+fn check_that_it_starts(provider: &dyn Provider, state: &State) -> anyhow::Result<()> {
+    let State::Broken(damage) = state else { return Ok(()) };
+    let describe = provider.describe();
+    if damage.for_good {
+        let error = Error::would_lose_work(format!(
+            "what the {describe} holds can be neither learned nor saved: it is broken: {damage}"
+        ));
+        return Err(damage.hints.iter().fold(error, Error::hint).hint(DISCARD).into());
+    }
+    ui::note(&format!("the {describe} is broken; trying to start it, to save what it holds"));
+    Ok(())
+}
+
+/// Nothing is deleted then. What could be tried comes with the error.
+fn cannot_save(describe: &str, error: &anyhow::Error) -> anyhow::Error {
+    let kind = match crate::error::kind_of(error) {
+        Kind::Failed => Kind::WouldLoseWork,
+        kind => kind,
+    };
+    let hints = error.downcast_ref::<Error>().map(Error::hints).unwrap_or_default();
+    let what = format!("cannot save what the {describe} holds, so it stays: {error:#}");
+    hints.iter().fold(Error::new(kind, what), Error::hint).hint(DISCARD).into()
+}
 
 /// Refuses if anything in the VM may be nowhere else.
 fn check(
@@ -72,7 +124,8 @@ fn check(
         let error = Error::would_lose_work(format!(
             "what the {describe} holds cannot be learned: it is broken: {damage}"
         ));
-        return Err(damage.hints.iter().fold(error, Error::hint).hint(AGAIN).into());
+        let again = if damage.for_good { DISCARD } else { AGAIN };
+        return Err(damage.hints.iter().fold(error, Error::hint).hint(again).into());
     }
     if *state == State::Stopped {
         ui::note(&format!("the {describe} is stopped; starting it to look what it holds"));
@@ -113,9 +166,10 @@ fn contents(repo: Option<Repo>, config: Config) -> anyhow::Result<Verdict> {
         verdict.add_other(name, "no workspace, and may be nowhere else", loss::save_beside(name));
     }
     for name in &listing.trash {
+        let ours = name.as_clean_str().filter(|name| WorkspaceName::new(name).is_ok());
+        let save = format!("git agent-vm restore {}", ours.unwrap_or_default());
         let name = GuestText::new([b".trash/", name.as_bytes()].concat());
-        let save = "git agent-vm connect -n -- rm -rf .trash".to_owned();
-        verdict.add_other(&name, "is in the trash; to empty it:", save);
+        verdict.add_other(&name, "is in the trash; to bring it back:", save.trim_end().to_owned());
     }
     Ok(verdict)
 }

@@ -137,7 +137,7 @@ fn a_qemu_that_lima_lost_sight_of_is_found_and_stop_ends_it() {
 fn a_vm_that_lima_lost_and_one_that_is_opened_to_the_host_are_errors() {
     let lab = host();
     remember_vm(&lab);
-    says(find(&doctor(&lab, 1), "vm"), "error", &["made on 2026-01-01", "destroy --force"]);
+    says(find(&doctor(&lab, 1), "vm"), "error", &["made on 2026-01-01", "destroy --discard"]);
 
     let lab = limactl::lab(&instance("Stopped"), "exit 0");
     lab.git_config("agentvm.accel", "tcg");

@@ -184,7 +184,8 @@ fn what_others_made_in_another_lima_home_is_not_destroyed() {
     fs_err::create_dir_all(&dir).unwrap();
     fs_err::write(dir.join("disk"), "another's").unwrap();
     lab.agent_vm("destroy").fails(3);
-    lab.agent_vm("destroy --force").succeeds().stderr_has("stays");
+    lab.agent_vm("destroy --force").fails(3).stderr_has("destroy --discard");
+    lab.agent_vm("destroy --discard=agent-vm").succeeds().stderr_has("stays");
     assert!(dir.join("disk").exists());
     assert!(!calls(&lab).contains("delete"), "{}", calls(&lab));
     assert!(!record.exists());
@@ -290,6 +291,12 @@ fn a_broken_vm_is_shown_with_what_can_be_done() {
         .stdout_has("no disk")
         .stderr_has("hint: git agent-vm start tries to mend it");
     lab.agent_vm("destroy").fails(3).stderr_has("no disk").stderr_has("destroy --force");
+    // It is tried to start it, to save what it holds.
+    lab.agent_vm("destroy --force")
+        .fails(3)
+        .stderr_has("trying to start it")
+        .stderr_has("so it stays")
+        .stderr_has("destroy --discard");
     for verb in ["start", "stop"] {
         lab.agent_vm(verb).fails(1).stderr_has("is broken").stderr_has("no disk");
     }
@@ -302,7 +309,14 @@ fn a_broken_vm_is_shown_with_what_can_be_done() {
         .stdout_has("broken")
         .stderr_has("put /x/agent-vm/lima.yaml right")
         .stderr_lacks("tries to mend it");
-    lab.agent_vm("destroy").fails(3).stderr_has("lima.yaml").stderr_lacks("tries to mend it");
+    for verb in ["destroy", "destroy --force"] {
+        lab.agent_vm(verb)
+            .fails(3)
+            .stderr_has("lima.yaml")
+            .stderr_has("destroy --discard")
+            .stderr_lacks("tries to mend it");
+    }
+    assert!(!calls(&lab).contains("delete") && !calls(&lab).contains("start"), "{}", calls(&lab));
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod clean;
 mod completions;
 mod connect;
 mod diff;
+mod destroy_saves;
 mod docs;
 mod doctor;
 mod doctor_vm;

@@ -80,7 +80,7 @@ impl Vm {
 impl Drop for Vm {
     fn drop(&mut self) {
         if !self.processes().is_empty() {
-            self.agent_vm("destroy --force").run();
+            self.agent_vm("destroy --discard=agent-vm").run();
         }
     }
 }
@@ -105,6 +105,9 @@ fn whole_life_of_a_vm() {
     push_starts_the_vm_again(&vm);
     killed_vm_comes_back_with_its_workspaces(&vm);
     unsaved_work_is_not_thrown_away(&vm);
+    cleaned_workspace_comes_back(&vm);
+    destroy_saves_what_is_nowhere_else(&vm);
+    new_vm_gets_back_what_was_saved(&vm);
     destroy_leaves_nothing(&vm);
 }
 
@@ -368,6 +371,53 @@ fn unsaved_work_is_not_thrown_away(vm: &Vm) {
     vm.agent("cat notes.txt").succeeds().stdout_is("only");
 }
 
+fn cleaned_workspace_comes_back(vm: &Vm) {
+    step("a cleaned workspace comes back");
+    vm.agent("echo x >feature.txt; git stash -q; chmod a-w .git/objects").succeeds();
+    vm.agent_vm("clean --force feature").succeeds();
+    assert_eq!(vm.status()["vm"]["trash_entries"], 1);
+    assert!(vm.status()["vm"]["trash_bytes"].as_u64().unwrap() > 10_000);
+    vm.agent_vm("restore").succeeds().stdout_has("app-feature.").stdout_has("trash");
+    vm.agent_vm("restore feature").succeeds().stderr_has("as workspace 'app-feature'");
+    vm.agent("chmod u+w .git/objects; git stash list | wc -l; cat notes.txt")
+        .succeeds()
+        .stdout_is("1\nonly");
+}
+
+/// With files of root, as containers leave them, and a worktree elsewhere.
+fn destroy_saves_what_is_nowhere_else(vm: &Vm) {
+    step("destroy saves what is nowhere else");
+    let script = "sudo -n sh -c 'umask 077; mkdir data; echo root >data/file' &&
+        git worktree add -q ~/away -b away && echo w >~/away/w &&
+        printf '#!/bin/sh\ntouch ~/pwned\n' >.git/hooks/post-checkout &&
+        chmod +x .git/hooks/post-checkout";
+    vm.agent(script).succeeds();
+    vm.agent_vm("stop").succeeds();
+    vm.agent_vm("destroy --force")
+        .succeeds()
+        .stderr_has("saved 1 thing of the VM 'agent-vm' in ")
+        .stderr_has("deleted the VM 'agent-vm'");
+    assert!(vm.processes().is_empty());
+    assert!(!vm.lab.home().join(".lima/agent-vm").exists());
+    vm.agent_vm("restore").succeeds().stdout_has("saved of VM 'agent-vm'");
+}
+
+fn new_vm_gets_back_what_was_saved(vm: &Vm) {
+    step("a new VM gets back what was saved");
+    vm.agent_vm("start --cpus 2 --memory 2GiB --disk 20GiB").succeeds();
+    vm.agent_vm("restore feature")
+        .succeeds()
+        .stderr_has("as workspace 'app-feature' of branch 'feature'")
+        .stderr_has("~/workspace/app-feature-away")
+        .stderr_has("out of effect");
+    let script = "cat notes.txt data/file ../app-feature-away/w; git stash list | wc -l
+        git -C ../app-feature-away status --short; git checkout -q -b tried; git checkout -q feature
+        ls ~/pwned 2>/dev/null; git branch -qD tried";
+    vm.agent(script).succeeds().stdout_is("only\nroot\nw\n1\n?? w");
+    vm.git("fetch agentvm::feature").succeeds();
+    vm.agent_vm("mount").succeeds();
+}
+
 fn destroy_leaves_nothing(vm: &Vm) {
     step("destroy leaves nothing");
     let user = vm.lab.host("sleep", "1000").in_dir(vm.mounted()).background();
@@ -375,7 +425,13 @@ fn destroy_leaves_nothing(vm: &Vm) {
     for pid in vm.processes_of("qemu-system") {
         kill_process(pid, Signal::STOP).unwrap();
     }
-    vm.agent_vm("destroy --force").succeeds().stderr_has("sleep (process ");
+    let refused = vm.agent_vm("destroy --force").run();
+    assert!([3, 6].contains(&refused.code), "{refused}");
+    refused.stderr_has("so it stays").stderr_has("git agent-vm destroy --discard");
+    vm.agent_vm("destroy --discard=agent-vm")
+        .succeeds()
+        .stderr_has("cannot be learned")
+        .stderr_has("sleep (process ");
     assert!(vm.lab.mounts().is_empty());
     user.signal(Signal::KILL);
     user.finish();

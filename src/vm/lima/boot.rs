@@ -150,7 +150,7 @@ impl Lima {
         let next = if booted {
             "git agent-vm start waits on; git agent-vm stop, then start, boots it anew"
         } else {
-            "git agent-vm start waits on; or make it anew, it holds no work yet: git agent-vm destroy --force, then git agent-vm start"
+            "git agent-vm start waits on; or make it anew, it holds no work yet: git agent-vm destroy --discard, then git agent-vm start"
         };
         error.hint(next).into()
     }

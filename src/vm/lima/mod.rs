@@ -139,7 +139,7 @@ impl Lima {
             why: format!("it was {}, and {what}", record.origin()),
             hints: vec![
                 format!(
-                    "if it is gone for good: git agent-vm destroy --force forgets it, then git agent-vm start makes a new '{}'",
+                    "if it is gone for good: git agent-vm destroy --discard forgets it, then git agent-vm start makes a new '{}'",
                     self.name
                 ),
                 self.how_to_have_another(),
@@ -188,7 +188,7 @@ impl Lima {
                     vec![
                         format!("its disk is still in {}", instance.dir.display()),
                         format!(
-                            "put {} right, or make a new VM: git agent-vm destroy --force, then git agent-vm start",
+                            "put {} right, or make a new VM: git agent-vm destroy --discard, then git agent-vm start",
                             file.display()
                         ),
                         self.how_to_have_another(),
