@@ -138,6 +138,7 @@ fn every_block_of_the_documentation_is_known() {
             "kept_work_is_published_by_nobody",
         ),
         ("man/git-agent-vm.1", "git config transfer.hideRefs", "kept_work_is_published_by_nobody"),
+        ("man/git-agent-vm.1", "What is saved ", ""),
         ("man/git-remote-agentvm.1", "git push agentvm::BRANCH", "addresses are in other tests"),
     ];
     let all =

@@ -10,8 +10,8 @@
 mod clean;
 mod completions;
 mod connect;
-mod diff;
 mod destroy_saves;
+mod diff;
 mod docs;
 mod doctor;
 mod doctor_vm;
