@@ -48,7 +48,8 @@ const ON_HOST: [(usize, (&str, &[&str])); 10] = [
 
 /// Waits for a victim, lets it work for `NAP` seconds, and kills it. The listener's own children are
 /// sessions; the lab's mark finds all the others.
-const KILLER: &str = r#"listener=
+const KILLER: &str = r#"kin() { ps -o pid= --ppid "$1"; }
+listener=
 for file in ../sshd.*.pid; do
   read -r pid <"$file" && kill -0 "$pid" 2>/dev/null && listener=$pid
 done
@@ -56,7 +57,7 @@ while [ ! -e stop.ROUND ]; do
   victims=
   case 'PATTERN' in
     LISTENER) victims=$listener ;;
-    SESSION) victims=$(ps -o pid= --ppid "$listener") ;;
+    SESSION) victims=$(kin "$listener") ;;
     *)
       for file in $(grep -lzsxF "$MARK" /proc/[0-9]*/environ); do
         pid=${file#/proc/} pid=${pid%/environ} words=
@@ -70,9 +71,11 @@ while [ ! -e stop.ROUND ]; do
   [ -n "$victims" ] || continue
   sleep NAP
   set -- $victims
-  case 'PATTERN' in LISTENER) ps -o pid= --ppid "$listener" >sessions ;; esac
+  # What lives on without the one that is killed, until the round is over.
+  case 'PATTERN' in SESSION | LISTENER) for pid in $(kin "$listener"); do echo $pid; kin $pid; done >>sessions ;; esac
   if [ -n "MACHINE" ]; then
-    set -- $(grep -lzsxF "$MARK" /proc/[0-9]*/environ | cut -d/ -f3) $(ps -o pid= --ppid "$listener")
+    set -- $(grep -lzsxF "$MARK" /proc/[0-9]*/environ | cut -d/ -f3) $(kin "$listener")
+    set -- "$@" $(for pid in $(kin "$listener"); do kin $pid; done)
   else
     case 'PATTERN' in ALL) ;; *) n=$((PICK % $# + 1)); eval "set -- \${$n}" ;; esac
   fi
@@ -170,9 +173,10 @@ impl World {
         for (victim, said) in killers.guest.iter().zip(said.split("next")) {
             if said.contains("killed") {
                 hit.push(victim.name());
+                if victim.name().contains("sshd") {
+                    self.agent.run("kill -9 $(cat sessions) 2>/dev/null; rm -f sessions");
+                }
                 if victim.name().contains("listener") {
-                    // Its sessions live on, until the machine would end them.
-                    self.agent.run("kill -9 $(cat sessions); true");
                     self.lab.stop_sshd();
                     self.lab.start_sshd();
                 }

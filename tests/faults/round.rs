@@ -282,7 +282,11 @@ impl World {
 
 /// Keeps both sides of a lab for a look by eye.
 fn keep(world: &mut World, kind: Kind, seed: u64) -> String {
-    let kept = format!("{}/agentvm-faults/{kind:?}-{seed:016x}", std::env::temp_dir().display());
+    let kept = format!(
+        "{}/agentvm-faults.{}/{kind:?}-{seed:016x}",
+        std::env::temp_dir().display(),
+        std::process::id()
+    );
     world.lab.host("mkdir", ["-p", &kept]).succeeds();
     world.lab.host("chmod", ["777", &kept]).succeeds();
     world.user.try_run(&format!("cp -a . '{kept}/app'"));

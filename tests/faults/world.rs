@@ -23,7 +23,7 @@ const DEEDS: [(usize, &str); 10] = [
         git commit -q -m agent-N -- agent/commit-N.txt",
     ),
     (8, "echo TOKEN >>agent.txt; git stash -q"),
-    (4, "git update-index --assume-unchanged agent.txt && echo TOKEN >>agent.txt"),
+    (4, "git update-index --assume-unchanged agent.txt 2>/dev/null; echo TOKEN >>agent.txt"),
     (
         5,
         "mkdir -p agent && echo TOKEN >agent/gone-N.txt && git add agent/gone-N.txt &&
@@ -52,7 +52,7 @@ case $((n % 4)) in
   1) echo "TOKEN swap" >swap ;;
   2) ln -s host swap ;;
 esac
-mkdir -p host && chmod $((644 + n % 2 * 111)) host/* 2>/dev/null
+mkdir -p host && chmod $((644 + n % 2 * 111)) host/*.txt 2>/dev/null
 git add -A . && git commit -qm "user $n""#;
 
 pub(crate) struct World {
@@ -122,7 +122,7 @@ impl World {
             script += &self.deed();
         }
         if self.rng.chance(settled) {
-            script += "git update-index --no-assume-unchanged agent.txt
+            script += "git update-index --no-assume-unchanged agent.txt 2>/dev/null
                 git commit -qam settled >/dev/null; true\n";
             self.agent_is_ahead = true;
         }

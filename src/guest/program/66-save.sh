@@ -153,11 +153,11 @@ unpack() {
   code=$?
   wait
   read -r found rest <"$area/sha"
-  [ "$found" = "$sha" ] || give_up 'what arrived is not what was saved'
-  [ "$code" = 0 ] || give_up "tar failed: $(head -n 1 "$area/trouble")"
+  [ "$found" = "$sha" ] || not_unpacked 'what arrived is not what was saved'
+  [ "$code" = 0 ] || not_unpacked "tar failed: $(head -n 1 "$area/trouble")"
   if [ "$type" = dir ]; then
     new=$area/in/data
-    is_directory "$new" || give_up 'it is no directory'
+    is_directory "$new" || not_unpacked 'it is no directory'
     defuse "$new"
     [ -z "$id" ] || claim
     keep_worktrees
@@ -165,11 +165,11 @@ unpack() {
     for new in "$area/in"/* "$area/in"/.[!.]* "$area/in"/..?*; do
       if [ -e "$new" ] || [ -L "$new" ]; then break; fi
     done
-    [ -e "$new" ] || [ -L "$new" ] || give_up 'it is empty'
+    [ -e "$new" ] || [ -L "$new" ] || not_unpacked 'it is empty'
   fi
   entry=$called.$now
   while [ -e "$trash/$entry" ] || [ -L "$trash/$entry" ]; do entry=$entry+; done
-  trouble=$(move "$new" "$trash/$entry" 2>&1) || give_up "$trouble"
+  trouble=$(move "$new" "$trash/$entry" 2>&1) || not_unpacked "$trouble"
   w=$trash
   flush
   erase "$area"
@@ -177,13 +177,13 @@ unpack() {
   say end ok
 }
 
-give_up() {
+not_unpacked() {
   erase "$area"
   fail failed "cannot unpack it in the VM: $1"
 }
 
-# aside PATH: keeps it beside as PATH.saved.
-aside() {
+# put_aside PATH: keeps it beside as PATH.saved.
+put_aside() {
   kept=$1.saved
   while [ -e "$kept" ] || [ -L "$kept" ]; do kept=$kept+; done
   mv -T -- "$1" "$kept"
@@ -197,7 +197,7 @@ defuse() {
   while IFS= read -r path; do
     path=$(printf '%s.' "$path" | tr '\001' '\n') path=${path%.}
     [ -e "${path%/*}/HEAD" ] || [ -L "${path%/*}/HEAD" ] || continue
-    aside "$path" || give_up "cannot rename ${path##*/}"
+    put_aside "$path" || not_unpacked "cannot rename ${path##*/}"
     case $path in
       */hooks) ;;
       *) [ ! -f "$kept" ] || [ -L "$kept" ] || plain_settings "$kept" "$path" ;;
@@ -218,14 +218,14 @@ plain_settings() {
       core.worktree:* | remote.*.url:*::*) continue ;;
     esac
     git config --file "$2" --add "$key" "$value" || exit 1
-  done || give_up "cannot write ${2##*/}"
+  done || not_unpacked "cannot write ${2##*/}"
   [ -e "$2" ] || empty "$2"
 }
 
 # What makes it the workspace of $id and $ref again.
 claim() {
-  is_directory "$new/.git" || give_up 'it holds no repository'
-  workspace_settings >>"$new/.git/config" || give_up 'cannot write its configuration'
+  is_directory "$new/.git" || not_unpacked 'it holds no repository'
+  workspace_settings >>"$new/.git/config" || not_unpacked 'cannot write its configuration'
 }
 
 # Linked worktrees that lay elsewhere travel inside until their workspace is restored.
@@ -233,6 +233,6 @@ keep_worktrees() {
   for from in "$area/in/worktrees"/*; do
     is_directory "$from" || continue
     { mkdir -p "$new/.git/agentvm-worktrees" &&
-      mv -T -- "$from" "$new/.git/agentvm-worktrees/${from##*/}"; } || give_up 'cannot keep its worktrees'
+      mv -T -- "$from" "$new/.git/agentvm-worktrees/${from##*/}"; } || not_unpacked 'cannot keep its worktrees'
   done
 }
