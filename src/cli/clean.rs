@@ -55,7 +55,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(verdict.answer());
     }
     let word = branch.in_shell();
-    allow(&verdict, args.force, &format!("git agent-vm clean --force {word}"))?;
+    let again = format!("git agent-vm clean --force {word} does it all the same");
+    let copy = format!("git agent-vm fetch --wip {word} copies what is not committed");
+    let hints = [Some(copy).filter(|_| verdict.has_uncommitted()), Some(again)];
+    allow(&verdict, args.force, hints.into_iter().flatten())?;
     discard(&guest, &workspace)?;
     trash::sweep(&guest, &here.config);
     Ok(ExitCode::SUCCESS)
@@ -93,7 +96,11 @@ pub(super) fn look(
 
 /// Refuses if anything speaks against it; with `force` that is only said. What could not be looked
 /// into counts as work.
-pub(super) fn allow(verdict: &Verdict, force: bool, again: &str) -> anyhow::Result<()> {
+pub(super) fn allow(
+    verdict: &Verdict,
+    force: bool,
+    hints: impl IntoIterator<Item = String>,
+) -> anyhow::Result<()> {
     if verdict.is_empty() {
         return Ok(());
     }
@@ -101,7 +108,7 @@ pub(super) fn allow(verdict: &Verdict, force: bool, again: &str) -> anyhow::Resu
         verdict.warn();
         return Ok(());
     }
-    Err(verdict.refusal().hint(format!("{again} does it all the same")).into())
+    Err(hints.into_iter().fold(verdict.refusal(), Error::hint).into())
 }
 
 /// What speaks against removing workspaces.

@@ -44,7 +44,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         return Ok(verdict.answer());
     }
-    clean::allow(&verdict, args.force, "git agent-vm clean-all --force")?;
+    let again = "git agent-vm clean-all --force does it all the same".to_owned();
+    clean::allow(&verdict, args.force, [again])?;
     for workspace in &workspaces {
         clean::discard(&guest, workspace)?;
     }

@@ -41,6 +41,12 @@ impl Verdict {
         self.rows.is_empty() && self.unlearned.is_empty()
     }
 
+    /// Whether files are among it that a fetch does not bring.
+    pub(super) fn has_uncommitted(&self) -> bool {
+        let kinds = ["changed", "unseen", "untracked"];
+        self.rows.iter().any(|(_, finding)| kinds.contains(&finding.what))
+    }
+
     fn kind(&self) -> Kind {
         if self.timed_out { Kind::TimedOut } else { Kind::WouldLoseWork }
     }
