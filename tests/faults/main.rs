@@ -20,6 +20,7 @@ mod kill;
 mod model;
 mod rng;
 mod round;
+mod sequence;
 mod shell;
 mod steps;
 mod tidy;
@@ -113,13 +114,12 @@ fn job_of(rounds: usize, seed: u64) -> Tally {
         let kind = rng.weighted(&kinds);
         let started = std::time::Instant::now();
         let (rounds, seed) = (world::LIFE.min(rounds - sum.rounds), rng.next());
-        match std::panic::catch_unwind(|| round::run(kind, rounds, seed)) {
-            Ok(tally) => sum.add(tally),
+        if let Ok(tally) = std::panic::catch_unwind(|| round::run(kind, rounds, seed)) {
+            sum.add(tally);
+        } else {
             // Something hangs, or a process was left behind: somebody would have to look.
-            Err(_) => {
-                sum.manual += 1;
-                sum.reports.push(format!("rounds of {kind:?} with seed {seed:#x} broke off"));
-            }
+            sum.manual += 1;
+            sum.reports.push(format!("rounds of {kind:?} with seed {seed:#x} broke off"));
         }
         let count: usize = sum.faults.values().sum();
         eprintln!(
@@ -140,7 +140,7 @@ fn what_must_exist_does_after_any_sequence() {
     let share = u32::try_from(sequences.div_ceil(2)).expect("a number of sequences");
     std::thread::scope(|scope| {
         for job in 0..2 {
-            scope.spawn(move || model::run(share, seed() * 1000 + job));
+            scope.spawn(move || sequence::run(share, seed() * 1000 + job));
         }
     });
 }

@@ -30,7 +30,8 @@ fn commits_are_saved_wherever_they_are() {
         ),
         (
             "a deleted branch",
-            "git checkout -qb gone; git commit -qm x --allow-empty; git checkout -q feature; git branch -qD gone",
+            "git checkout -qb gone; git commit -qm x --allow-empty; git checkout -q feature;
+             git branch -qD gone",
             "HEAD@{1}",
         ),
         ("a stash", "echo x >feature.txt; git stash -q", "stash@{0}"),
@@ -79,7 +80,8 @@ fn tags_with_messages_are_saved_as_they_are() {
     workspace
         .sh("git tag -am 'the only copy' v1; git tag -am two v2 $(git commit-tree -m x HEAD^{tree})
             git update-ref refs/mine/blob $(echo file | git hash-object -w --stdin)
-            git update-ref refs/mine/tree $(printf '100644 blob %s\\tf\\n' $(git rev-parse refs/mine/blob) | git mktree)")
+            blob=$(git rev-parse refs/mine/blob)
+            git update-ref refs/mine/tree $(printf '100644 blob %s\\tf\\n' $blob | git mktree)")
         .succeeds();
     let ids = there(&workspace, "git rev-parse v1 v2 refs/mine/blob refs/mine/tree");
     refused(&lab, &["2 tags with a message: v1, v2", "1 commit on tag v2"]);
@@ -100,7 +102,8 @@ fn stash_reflog_and_note_are_counted_beside_each_other() {
     let lab = Lab::new();
     let workspace = lab.pushed_feature();
     let script = "git commit -q --allow-empty -m gone; git reset -q --hard HEAD~
-        echo x >feature.txt; git stash -q; git notes add -m note; git rev-parse HEAD@{2} stash refs/notes/commits";
+        echo x >feature.txt; git stash -q; git notes add -m note
+        git rev-parse HEAD@{2} stash refs/notes/commits";
     let ids = there(&workspace, script);
     lab.git("fetch -q agentvm::feature").succeeds();
     refused(&lab, &["1 stash: WIP on feature", "1 commit in reflogs alone", "refs/notes/commits"]);
@@ -128,9 +131,10 @@ fn lfs_objects_that_the_host_lacks_are_saved() {
     }
     let workspace = lab.pushed_feature();
     // As git-lfs leaves it: a committed pointer, and the object beside git.
-    let script = "printf contents >x; oid=$(sha256sum <x | cut -c1-64); mkdir -p .git/lfs/objects/$(echo $oid | cut -c1-2)/$(echo $oid | cut -c3-4)
-        mv x .git/lfs/objects/$(echo $oid | cut -c1-2)/$(echo $oid | cut -c3-4)/$oid
-        printf 'version https://git-lfs.github.com/spec/v1\\noid sha256:%s\\nsize 8\\n' $oid >a.bin; git add a.bin; git commit -qm lfs; echo $oid";
+    let script = "printf contents >x; oid=$(sha256sum <x | cut -c1-64)
+        dir=.git/lfs/objects/$(echo $oid | sed 's|^\\(..\\)\\(..\\).*|\\1/\\2|'); mkdir -p $dir; mv x $dir/$oid
+        printf 'version https://git-lfs.github.com/spec/v1\\noid sha256:%s\\nsize 8\\n' $oid >a.bin
+        git add a.bin; git commit -qm lfs; echo $oid";
     let oid = there(&workspace, script);
     lab.git("fetch -q agentvm::feature").succeeds();
     refused(&lab, &["1 object of git-lfs"]);

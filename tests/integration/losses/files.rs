@@ -29,7 +29,7 @@ fn uncommitted_work_is_saved_by_what_is_said() {
         ),
         (
             "refused by a hook",
-            "printf '#!/bin/sh\\nexit 1\\n' >.git/hooks/pre-commit; chmod +x .git/hooks/pre-commit; echo x >new",
+            "printf '#!/bin/sh\\nexit 1\\n' >.git/hooks/pre-commit; chmod +x .git/hooks/*; echo x >new",
             "new",
         ),
     ] {
@@ -94,7 +94,9 @@ fn many_ignored_files_and_names_that_cannot_be_typed_are_copied_by_a_list() {
 
 #[test]
 fn operations_in_progress_are_left_with_all_that_they_made() {
-    let branches = "git checkout -qb other HEAD~; echo other >feature.txt; git add feature.txt; git commit -qm other; git checkout -q feature; echo mine >feature.txt; git commit -qam mine;";
+    let branches =
+        "git checkout -qb other HEAD~; echo other >feature.txt; git add .; git commit -qm other;
+        git checkout -q feature; echo mine >feature.txt; git commit -qam mine;";
     for (what, script, rounds) in [
         ("merge", "git merge other", 1),
         ("rebase", "git rebase other", 1),

@@ -93,7 +93,10 @@ fn dry_run_says_it_and_moves_nothing() {
 fn table_is_short_and_narrow() {
     let lab = Lab::new();
     let workspace = lab.pushed_feature();
-    workspace.sh("for n in $(seq 30); do echo x >file-number-$n.txt; git branch b$n $(git commit-tree -m $n HEAD^{tree}); done; echo x >feature.txt").succeeds();
+    workspace
+        .sh("for n in $(seq 30); do echo x >file-number-$n.txt
+            git branch b$n $(git commit-tree -m $n HEAD^{tree}); done; echo x >feature.txt")
+        .succeeds();
     let ran = refused(&lab, &["30 files:", "and 20 more", "30 commits on 30 branches:"]);
     let table: Vec<String> = ran.errors().lines().map(str::to_owned).collect();
     assert!(table.len() < 20, "{ran}");
@@ -110,7 +113,9 @@ fn commands_for_a_copy_of_a_workspace_mean_the_copy() {
     workspace.sh("cp -a . ../backup").succeeds();
     let copy = lab.workspace("backup");
     copy.commit("only.txt", "only\n");
-    copy.sh("echo x >new; echo y >.env; echo .env >.git/info/exclude; git checkout -qb side; git commit -q --allow-empty -m side; git stash -qu").succeeds();
+    copy.sh("echo x >new; echo y >.env; echo .env >.git/info/exclude
+        git checkout -qb side; git commit -q --allow-empty -m side; git stash -qu")
+        .succeeds();
     copy.write("later", "x\n");
     let ran = lab.agent_vm("clean-all").fails(3).stderr_has("agentvm://");
     for command in commands(&ran.errors()) {

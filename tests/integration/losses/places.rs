@@ -25,15 +25,18 @@ fn linked_worktrees_are_looked_into_and_let_go() {
 
 #[test]
 fn repositories_inside_are_found_wherever_they_are() {
+    let init = "git init -q sub; cd sub; echo only >copy";
     let commit = "git add -A; git -c user.name=a -c user.email=a@b commit -qm only";
     for (what, script) in [
-        ("untracked", format!("git init -q sub; cd sub; echo only >copy; {commit}")),
+        ("untracked", format!("{init}; {commit}")),
         ("unborn", "git init -q sub; echo only >sub/copy".to_owned()),
-        ("ignored", format!("echo sub >.git/info/exclude; git init -q sub; cd sub; echo only >copy; {commit}")),
-        ("below what can be built", format!("echo target >.git/info/exclude; mkdir target; git init -q target/sub; cd target/sub; echo only >copy; {commit}")),
-        ("a link without an entry", format!("(git init -q sub; cd sub; echo only >copy; {commit}); git add -A 2>/dev/null; git commit -qm link")),
-        ("with a stash alone", format!("git init -q sub; cd sub; echo only >copy; {commit}; echo x >copy; git stash -q; git remote add o https://example.org/o; git update-ref refs/remotes/o/m HEAD")),
-        ("a clone from inside the VM", "git clone -q . ../other; git -C ../other -c user.name=a -c user.email=a@b commit -q --allow-empty -m only; git clone -q ../other sub; rm -rf ../other".to_owned()),
+        ("ignored", format!("echo sub >.git/info/exclude; {init}; {commit}")),
+        ("below what can be built", format!("echo target >.git/info/exclude; mkdir target; cd target; {init}; {commit}")),
+        ("a link without an entry", format!("({init}; {commit}); git add -A 2>/dev/null; git commit -qm link")),
+        ("with a stash alone", format!("{init}; {commit}; echo x >copy; git config user.name a; git config user.email a@b; git stash -q
+            git remote add o https://example.org/o; git update-ref refs/remotes/o/m HEAD")),
+        ("a clone from inside the VM", format!("git clone -q . ../other; cd ../other; touch only; {commit}
+            cd ../app-feature; git clone -q ../other sub; rm -rf ../other")),
         ("broken", "git init -q sub; echo only >sub/copy; rm sub/.git/HEAD".to_owned()),
     ] {
         let lab = Lab::new();
@@ -90,9 +93,11 @@ fn submodule_whose_commits_are_here_is_no_loss() {
 fn work_in_a_submodule_is_saved() {
     let lab = lab_with_submodule();
     let workspace = lab.workspace("app-feature");
-    let script = "cd sub; git config user.email a@b; git config user.name a; git checkout -q --detach;
+    let script =
+        "cd sub; git config user.email a@b; git config user.name a; git checkout -q --detach;
         echo only >only.txt; git add .; git commit -qm only; git rev-parse HEAD; echo more >more.txt
-        echo stash >lib.txt; git stash -q; git rev-parse stash; echo .env >>\"$(git rev-parse --git-dir)/info/exclude\"; echo S >.env";
+        echo stash >lib.txt; git stash -q; git rev-parse stash; echo S >.env
+        echo .env >>\"$(git rev-parse --git-dir)/info/exclude\"";
     let ids = there(&workspace, script);
     refused(&lab, &["submodule sub", "more.txt", ".env"]);
     save_and_clean(&lab, "submodule", 2);
@@ -109,7 +114,8 @@ fn submodule_without_its_work_tree_is_looked_into() {
     let workspace = lab.workspace("app-feature");
     let id = there(
         &workspace,
-        "cd sub; git config user.email a@b; git config user.name a; git commit -q --allow-empty -m only; git rev-parse HEAD
+        "cd sub; git config user.email a@b; git config user.name a
+         git commit -q --allow-empty -m only; git rev-parse HEAD
          cd ..; git submodule -q deinit -f sub",
     );
     refused(&lab, &["1 commit in submodule .git/modules/sub"]);
