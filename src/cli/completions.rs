@@ -55,11 +55,10 @@ fn bash(root: &Command) -> String {
     }
     let mut valued = Vec::new();
     let (mut known, mut free) = (Vec::new(), Vec::new());
-    for option in all_commands(root).flat_map(Command::get_opts) {
-        let names = names(option).join(" | ");
-        if valued.contains(&names) {
-            continue;
-        }
+    for (verb, option) in options_with_values(root) {
+        let names: Vec<String> =
+            names(option).into_iter().map(|name| format!("{verb}:{name}")).collect();
+        let names = names.join(" | ");
         match values(option).join(" ") {
             choices if choices.is_empty() => free.push(names.clone()),
             choices => known.push(format!("        {names}) printf '%s\\n' {choices}; exit ;;")),
@@ -191,8 +190,14 @@ fn fish(root: &Command) -> String {
     out
 }
 
-fn all_commands(root: &Command) -> impl Iterator<Item = &Command> {
-    std::iter::once(root).chain(root.get_subcommands())
+/// Options that take a value, each with its verb, or `*` for those that all verbs have: a verb may
+/// have an option without a value that is called the same.
+fn options_with_values(root: &Command) -> impl Iterator<Item = (&str, &Arg)> {
+    let global = root.get_opts().map(|option| ("*", option));
+    global.chain(root.get_subcommands().flat_map(|verb| {
+        let own = verb.get_opts().filter(|option| !option.is_global_set());
+        own.map(|option| (verb.get_name(), option))
+    }))
 }
 
 /// The verbs whose first place is a branch.

@@ -19,10 +19,10 @@ __git_agent_vm() {
             [ "$word" = = ] || skip=''
             continue
         fi
-        case $word in
-        --) return ;;
+        case $verb:$word in
+        *:--) return ;;
         @VALUED@) skip=1 ;;
-        -*) ;;
+        *:-*) ;;
         *) if [ -z "$verb" ]; then verb=$word; else places=$((places + 1)); fi ;;
         esac
     done
@@ -32,7 +32,7 @@ __git_agent_vm() {
         "$cur"*) COMPREPLY+=("$(printf %q "$candidate") ") ;;
         esac
     done < <(
-        case $prev in
+        case $verb:$prev in
 @VALUES@
         @FREE@) exit ;;
         esac
