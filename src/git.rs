@@ -126,6 +126,12 @@ impl Repo {
         self.object_format
     }
 
+    /// Whether history is cut off here, as after `git clone --depth`.
+    #[must_use]
+    pub fn is_shallow(&self) -> bool {
+        self.common_dir.join("shallow").metadata().is_ok_and(|file| file.len() > 0)
+    }
+
     /// The name that workspaces of this repository begin with: the directory that holds `.git`, or
     /// a bare repository's own name without `.git`.
     #[must_use]

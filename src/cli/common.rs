@@ -9,6 +9,7 @@ use crate::branch::BranchName;
 use crate::config::{Config, UnknownKeys};
 use crate::git::{ObjectId, Repo};
 use crate::guest::losses::Losses;
+use crate::guest::wire::Field;
 use crate::guest::workspaces::{Found, Target};
 use crate::guest::{self, Call, Guest, Session};
 use crate::identity::{self, RepoId};
@@ -51,12 +52,21 @@ impl Here {
         branch: &BranchName,
         tip: Option<&ObjectId>,
     ) -> anyhow::Result<(Guest, Option<Found>)> {
-        let call = self.find_call(branch, tip)?;
-        let (guest, mut session) = access::open(&self.config, need, &call)?;
-        // A push that was cut off is mended on the way; what that found is said.
+        let (guest, fields) = self.ask_showing(need, &self.find_call(branch, tip)?)?;
+        Ok((guest, Found::parse(fields)))
+    }
+
+    /// The answer to [`Here::find_call`]. A push that was cut off is mended on the way, and what that
+    /// found is said.
+    pub(super) fn ask_showing(
+        &self,
+        need: Need,
+        call: &Call,
+    ) -> anyhow::Result<(Guest, Vec<Field>)> {
+        let (guest, mut session) = access::open(&self.config, need, call)?;
         session.show_messages();
         session.send(&[])?;
-        Ok((guest, Found::parse(session.fields()?)))
+        Ok((guest, session.fields()?))
     }
 
     /// The question of [`Here::find`]. With the word `disk` behind it the guest also says whether its

@@ -122,7 +122,7 @@ fn in_workspace(branch: &BranchName) -> anyhow::Result<Place> {
         push::head(&here.repo, branch)?;
     }
     let call = here.find_call(branch, tip.as_ref())?.arg("disk");
-    let (guest, fields) = access::ask(&here.config, Need::Create, &call, &[])?;
+    let (guest, fields) = here.ask_showing(Need::Create, &call)?;
     trash::make_room(&guest, &here.config, &fields);
     let found = Found::parse(fields);
     match (&tip, &found) {

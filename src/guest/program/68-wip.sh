@@ -248,10 +248,10 @@ apply() {
   can_write "$w/.git/agentvm.lock" || fail failed "cannot write to $w in the VM"
   exec 9>"$w/.git/agentvm.lock"
   flock -w 60 9 || fail failed "another command is at work in workspace $name, and does not end"
-  ! may_have_leftovers || (clear_leftovers && mend) ||
+  ! may_have_leftovers || (mend_all) ||
     fail failed "a push was cut off, and git is at work in workspace $name; try again when it has ended"
   refuse_elsewhere
-  printf '%s\n' "$nonce" >"$w/.git/agentvm-received" || fail failed "cannot write to $w in the VM"
+  mark_received "$w/.git/agentvm-received" || fail failed "cannot write to $w in the VM"
   receive_objects
   said=$(
     exec 2>&1
@@ -299,14 +299,19 @@ receive_objects() {
 refuse_hidden() {
   case $report in *=flags*) ;; *) return 0 ;; esac
   from=$old to=$new
-  paths_between | to_lines | sort >"$side/paths"
-  hidden=$(flagged | to_lines | sort | comm -12 - "$side/paths" | tr '\0' '?')
-  [ -n "$hidden" ] || return 0
+  { g ls-files -v -z >"$side/all" && flagged "$side" && paths_between >"$side/between" &&
+    sorted flagged && sorted between &&
+    comm -12 "$side/flagged.sorted" "$side/between.sorted" >"$side/hidden"; } ||
+    refuse_push 'cannot look for hidden files in the workspace'
+  [ -s "$side/hidden" ] || return 0
   warn 'error: git was told not to look at files of the workspace that would change:'
-  printf '%s\n' "$hidden" | sed -n '1,10s/^/error:   /p' >&2
+  tr '\0' '?' <"$side/hidden" | sed -n '1,10s/^/error:   /p' >&2
   warn 'hint: git update-index --no-assume-unchanged FILE (or --no-skip-worktree) there, or a wider sparse checkout'
   exit 1
 }
+
+# The paths in a file beside, a line each and in order.
+sorted() { to_lines <"$side/$1" >"$side/$1.sorted" && sort -o "$side/$1.sorted" "$side/$1.sorted"; }
 
 # Nothing but the ref keeps them, until the files are in their places.
 take_in_objects() {

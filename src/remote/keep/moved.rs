@@ -18,6 +18,10 @@ pub(super) fn between(
         return Ok(None);
     }
     let Some(place) = keep(repo, source, old)? else { return Ok(None) };
+    // Where the history here is cut off, it does not tell what is a part of what.
+    if repo.is_shallow() {
+        return Ok(None);
+    }
     let how = if repo.contains(old, new)? { "rewound" } else { "rewritten" };
     let lost = repo.count_commits(old, std::slice::from_ref(new))?;
     Ok(Some(format!(
