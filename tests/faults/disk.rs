@@ -5,7 +5,7 @@ use crate::check::Allowed;
 use crate::round::{COMMANDS, Outcome};
 use crate::world::{World, guest_shell};
 
-const SIZE: &str = "24m";
+const SIZE: &str = "48m";
 /// The steps at which the room runs out, in KiB.
 const STEP: usize = 64;
 
@@ -59,7 +59,7 @@ pub(crate) fn round(world: &mut World) -> Outcome {
     }
     world.agent.run("rm -f workspace/filler");
     let free = world.agent.run("stat -f -c '%a' workspace");
-    if free.trim().parse::<usize>().unwrap_or_default() < 1000 {
+    if free.trim().parse::<usize>().unwrap_or_default() < 4000 {
         world.age = crate::world::LIFE;
     }
     let allowed = if command.contains("clean") {

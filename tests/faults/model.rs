@@ -25,6 +25,7 @@ pub(crate) enum Action {
     Pull,
     Clean,
     CleanForce,
+    Restore,
     DeleteBranch,
     RenameBranch,
     /// One of the commands with the network, all of the guest's or of the host's processes killed after
@@ -67,6 +68,7 @@ pub(crate) fn actions() -> impl Strategy<Value = Vec<Action>> {
         2 => Just(Action::Pull),
         2 => Just(Action::Clean),
         2 => Just(Action::CleanForce),
+        2 => Just(Action::Restore),
         1 => Just(Action::DeleteBranch),
         1 => Just(Action::RenameBranch),
         3 => (crash, 0_u16..220).prop_map(|(crash, after)| Action::Crash(crash, after)),
@@ -92,6 +94,8 @@ pub(crate) struct Content {
     pub(crate) token: String,
     pub(crate) file: String,
     pub(crate) place: Place,
+    /// Where it was before it went to the trash, and how often something had gone there by then.
+    pub(crate) trashed: Option<(Place, u32)>,
     /// It is in the history of the workspace's branch.
     pub(crate) on_branch: bool,
     /// The host has fetched it, and never loses it again.
@@ -129,12 +133,41 @@ impl Model {
         }
     }
 
+    /// What only the workspace's branch had is no longer on it.
+    pub(crate) fn replaced(&mut self) {
+        for content in &mut self.contents {
+            content.on_branch &= content.on_host;
+        }
+    }
+
     /// The workspace is in the trash, all of it.
     pub(crate) fn cleaned(&mut self) {
         let here = format!("{}/", self.workspace());
+        self.number += 1;
         for content in self.contents.iter_mut().filter(|content| content.file.starts_with(&here)) {
-            content.place = Place::Trash;
+            if content.place != Place::Trash {
+                content.trashed = Some((content.place, self.number));
+                content.place = Place::Trash;
+            }
         }
         self.elsewhere = false;
+    }
+
+    /// What went to the trash last is the branch's workspace again. It may be on another branch.
+    pub(crate) fn restored(&mut self) {
+        let here = format!("{}/", self.workspace());
+        let in_trash = |content: &&mut Content| {
+            content.place == Place::Trash && content.file.starts_with(&here)
+        };
+        let time = |content: &Content| content.trashed.map_or(0, |(_, time)| time);
+        let last = self.contents.iter_mut().filter(in_trash).map(|content| time(content)).max();
+        for content in self.contents.iter_mut().filter(in_trash) {
+            if let Some((place, time)) = content.trashed
+                && Some(time) == last
+            {
+                content.place = place;
+            }
+        }
+        self.elsewhere = true;
     }
 }

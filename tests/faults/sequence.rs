@@ -130,7 +130,9 @@ impl Bench {
             }
             Action::Push => drop(self.command(model, &format!("push agentvm::{branch}"))),
             Action::ForcePush => {
-                drop(self.command(model, &format!("push --force agentvm::{branch}")));
+                if self.command(model, &format!("push --force agentvm::{branch}")).code == 0 {
+                    model.replaced();
+                }
             }
             Action::Fetch => self.fetch(model, &format!("fetch agentvm::{branch}")),
             Action::Pull => {
@@ -140,6 +142,14 @@ impl Bench {
             Action::CleanForce => {
                 if self.command(model, &format!("agent-vm clean --force {branch}")).code == 0 {
                     model.cleaned();
+                }
+            }
+            Action::Restore => {
+                let (_, there) = self.agent.try_run(&format!("test -d {}", model.workspace()));
+                let ran = self.command(model, &format!("agent-vm restore {branch}"));
+                // Beside a new workspace it stays by itself, and nobody touches it any more.
+                if ran.code == 0 && there != 0 {
+                    model.restored();
                 }
             }
             Action::DeleteBranch => {
@@ -168,7 +178,14 @@ impl Bench {
         let token = self.token();
         if self.agent(model, &format!("echo {token} >>{file}")) {
             let file = format!("{}/{file}", model.workspace());
-            model.contents.push(Content { token, file, place, on_branch: false, on_host: false });
+            model.contents.push(Content {
+                token,
+                file,
+                place,
+                trashed: None,
+                on_branch: false,
+                on_host: false,
+            });
         }
     }
 
@@ -176,7 +193,9 @@ impl Bench {
         if self.command(model, words).code == 0 && !model.crashed {
             let here = format!("{}/", model.workspace());
             for content in &mut model.contents {
-                content.on_host |= content.on_branch && content.file.starts_with(&here);
+                content.on_host |= content.on_branch
+                    && content.place != Place::Trash
+                    && content.file.starts_with(&here);
             }
         }
     }

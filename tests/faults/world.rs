@@ -22,7 +22,12 @@ const DEEDS: [(usize, &str); 10] = [
         "mkdir -p agent && echo TOKEN >agent/commit-N.txt && git add agent/commit-N.txt &&
         git commit -q -m agent-N -- agent/commit-N.txt",
     ),
-    (8, "echo TOKEN >>agent.txt; git stash -q"),
+    // A mend leaves the flag of an earlier deed.
+    (
+        8,
+        "git update-index --no-assume-unchanged agent.txt 2>/dev/null; echo TOKEN >>agent.txt
+        git stash -q",
+    ),
     (4, "git update-index --assume-unchanged agent.txt 2>/dev/null; echo TOKEN >>agent.txt"),
     (
         5,

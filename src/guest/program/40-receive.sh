@@ -381,11 +381,16 @@ pack_now_and_then() {
   read -r old_loose old_packs 2>/dev/null <"$w/.git/agentvm-packed" || old_loose=0 old_packs=0
   case $old_loose$old_packs in *[!0-9]* | '') old_loose=0 old_packs=0 ;; esac
   [ "$loose" -ge $((old_loose + 8)) ] || [ $# -ge $((old_packs + 50)) ] || return 0
+  # For a while it needs as much room again as it packs.
+  measured=
+  read -r measured 2>/dev/null <"$w/.git/agentvm-room"
+  # shellcheck disable=SC2086 # two words
+  set_room $measured && [ "$room" -ge "$plenty" ] || return 0
   g -c core.fsync=all repack --geometric=2 -d -l -q >/dev/null 2>&1
   set -- "$w"/.git/objects/17/*
   loose=$#
   set -- "$w"/.git/objects/pack/*.pack
-  printf '%s %s\n' "$loose" $# >"$w/.git/agentvm-packed"
+  printf '%s %s\n' "$loose" $# 2>/dev/null >"$w/.git/agentvm-packed"
 }
 
 # Whether nothing of git's still runs after it has ended with $1: then the lock that our hook took is
