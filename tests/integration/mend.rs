@@ -338,3 +338,33 @@ fn commits_made_before_head_is_back_on_its_branch_come_along() {
     next_command(&lab);
     assert_whole_at(&workspace, &commit);
 }
+
+/// Files whose content a power cut took go back, though going back is cut off at any step: an index
+/// that is at the old commit before the files are would make them the agent's changes.
+#[test]
+fn going_back_after_a_power_cut_may_be_cut_off_at_every_step() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    for (what, then) in [("git", "kill -9 $$"), ("the shell", "git \"$@\"; kill -9 $PPID")] {
+        for call in 1.. {
+            workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+            write_journal(&workspace, &cut, "another-boot");
+            workspace.sh(": >feature.txt; : >new/added.txt").succeeds();
+            let script = format!(
+                "PATH=${{PATH#*:}}; echo >>~/calls
+                [ $(wc -l <~/calls) != {call} ] || {{ : >~/fired; {then}; }}
+                exec git \"$@\""
+            );
+            lab.guest_fake("git", &script);
+            lab.git("fetch agentvm::feature").run();
+            lab.guest_sh("rm ../bin/git calls").succeeds();
+            next_command(&lab);
+            assert_eq!(workspace.status(), "", "{what} killed at call {call}");
+            assert_whole_at(&workspace, &cut.old);
+            if lab.guest_sh("rm fired").run().code != 0 {
+                assert!(call > 5, "going back takes more than {call} calls of git");
+                break;
+            }
+        }
+    }
+}

@@ -223,10 +223,9 @@ put_files() {
   # The room that was kept for this.
   rm -f "$w/.git/agentvm-reserve"
   keep_what_is_neither || return 1
-  # An index that is there already keeps its flags. The files are written by one that knows none of
-  # their times: a power cut may have taken what is in them.
-  g diff-index --cached --quiet "$(tree_of "$from")" -- 2>/dev/null ||
-    g read-tree "$(tree_of "$from")" || return 1
+  # The files are written by an index that knows none of their times: a power cut may have taken what
+  # is in them. The workspace's own comes last: where it is there already, git takes what differs from
+  # it for the agent's changes.
   GIT_INDEX_FILE=$index g read-tree "$(tree_of "$from")" || return 1
   paths_between --diff-filter=A >"$list" && not_behind_links -f <"$list" >"$list.files" || return 1
   # shellcheck disable=SC2016 # the inner shell expands them
@@ -235,8 +234,11 @@ put_files() {
       rmdir -p -- "${path%/*}" 2>/dev/null || :
     done' sh <"$list.files" || return 1
   paths_between --diff-filter=a >"$list" &&
-    clear_the_way <"$list" &&
+    (GIT_INDEX_FILE=$index && export GIT_INDEX_FILE && clear_the_way <"$list") &&
     GIT_INDEX_FILE=$index g checkout-index -f -q -z --stdin <"$list" || return 1
+  # One that is right already keeps its flags.
+  g diff-index --cached --quiet "$(tree_of "$from")" -- 2>/dev/null ||
+    g read-tree "$(tree_of "$from")" || return 1
   g update-index -q --refresh >/dev/null 2>&1
   # A killed one leaves its lock.
   [ $? -lt 128 ] || return 1
