@@ -26,7 +26,7 @@ const DEEDS: [(usize, &str); 10] = [
     (
         8,
         "git update-index --no-assume-unchanged agent.txt 2>/dev/null; echo TOKEN >>agent.txt
-        git stash -q",
+        git stash -q 2>&1",
     ),
     (4, "git update-index --assume-unchanged agent.txt 2>/dev/null; echo TOKEN >>agent.txt"),
     (

@@ -319,7 +319,7 @@ fn fetch_of_many_objects_leaves_a_pack_that_git_can_repack() {
         let script =
             "for i in $(seq 150); do echo $i $1 >file-$i; done; git add . && git commit -qm many";
         workspace.sh_with(script, [round]).succeeds();
-        lab.git("fetch agentvm::feature").succeeds();
+        lab.git("-c maintenance.auto=false fetch agentvm::feature").succeeds();
         assert_eq!(lab.app().tip("FETCH_HEAD"), workspace.tip("HEAD"));
     }
     lab.sh("ls .git/objects/pack/*.pack | wc -l; ls .git/objects/pack/*.keep 2>/dev/null; true")
