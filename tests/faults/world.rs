@@ -22,11 +22,11 @@ const DEEDS: [(usize, &str); 10] = [
         "mkdir -p agent && echo TOKEN >agent/commit-N.txt && git add agent/commit-N.txt &&
         git commit -q -m agent-N -- agent/commit-N.txt",
     ),
-    // A mend leaves the flag of an earlier deed.
+    // A mend leaves the flag of an earlier deed. Where there is no commit yet, nothing is stashed.
     (
         8,
         "git update-index --no-assume-unchanged agent.txt 2>/dev/null; echo TOKEN >>agent.txt
-        git stash -q 2>&1",
+        git stash -q || ! git rev-parse -q --verify HEAD >/dev/null",
     ),
     (4, "git update-index --assume-unchanged agent.txt 2>/dev/null; echo TOKEN >>agent.txt"),
     (
