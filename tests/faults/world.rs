@@ -22,11 +22,11 @@ const DEEDS: [(usize, &str); 10] = [
         "mkdir -p agent && echo TOKEN >agent/commit-N.txt && git add agent/commit-N.txt &&
         git commit -q -m agent-N -- agent/commit-N.txt",
     ),
-    // A mend leaves the flag of an earlier deed. Where there is no commit yet, nothing is stashed.
+    // A mend leaves the flag of an earlier deed.
     (
         8,
         "git update-index --no-assume-unchanged agent.txt 2>/dev/null; echo TOKEN >>agent.txt
-        git stash -q || ! git rev-parse -q --verify HEAD >/dev/null",
+        git stash -q",
     ),
     (4, "git update-index --assume-unchanged agent.txt 2>/dev/null; echo TOKEN >>agent.txt"),
     (
@@ -122,9 +122,12 @@ impl World {
 
     /// The agent leaves something; most often it commits what it changed, so that a push may come.
     pub(crate) fn agent_works(&mut self, settled: usize) {
+        let unborn = self.in_workspace("git rev-parse -q --verify HEAD >/dev/null || echo unborn");
+        // Before there is a commit, an agent can leave files.
+        let deeds = if unborn.contains("unborn") { &DEEDS[..3] } else { &DEEDS[..] };
         let mut script = String::new();
         for _ in 0..=self.rng.below(2) {
-            script += &self.deed();
+            script += &self.deed(deeds);
         }
         if self.rng.chance(settled) {
             script += "git update-index --no-assume-unchanged agent.txt 2>/dev/null
@@ -136,8 +139,8 @@ impl World {
 
     /// One deed of the agent's, as a script. It is in the ledger only if it was done: the script says
     /// so itself.
-    fn deed(&mut self) -> String {
-        let text = self.rng.weighted(&DEEDS);
+    fn deed(&mut self, deeds: &[(usize, &'static str)]) -> String {
+        let text = self.rng.weighted(deeds);
         self.number += 1;
         let token = self.token();
         let script = text.replace("TOKEN", &token).replace("-N", &format!("-{}", self.number));
