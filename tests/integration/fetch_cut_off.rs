@@ -243,24 +243,26 @@ fn fetch_verb_is_not_led_astray_by_another_fetch() {
     let git = lab.path().join("bin/git");
     fs_err::write(&git, script).unwrap();
     lab.sh(&format!("chmod 755 '{}'", git.display())).succeeds();
+    // git would look for git in a place of its own first.
+    let fetch = || lab.host("git-agent-vm", "fetch feature").in_dir(app.path());
     let tip = workspace.commit("a.txt", "a\n");
-    lab.agent_vm("fetch feature").succeeds();
+    fetch().succeeds();
     assert_eq!(app.tip("feature"), tip);
     assert_eq!(app.tip("FETCH_HEAD"), wrong, "the race took place");
     lab.git("checkout -q feature").succeeds();
     let tip = workspace.commit("b.txt", "b\n");
-    lab.agent_vm("fetch feature").succeeds();
+    fetch().succeeds();
     assert_eq!((app.tip("feature"), app.has("wrong.txt")), (tip, false));
     // Both sides have commits of their own.
     app.commit("c.txt", "c\n");
     workspace.commit("d.txt", "d\n");
     lab.git("config pull.rebase true").succeeds();
-    lab.agent_vm("fetch feature").succeeds();
+    fetch().succeeds();
     assert!(app.has("c.txt") && app.has("d.txt") && !app.has("wrong.txt"));
     assert_eq!(app.tip("HEAD~"), workspace.tip("HEAD"));
     lab.git("config pull.rebase false").succeeds();
     workspace.commit("e.txt", "e\n");
-    lab.agent_vm("fetch feature").succeeds();
+    fetch().succeeds();
     assert!(app.has("c.txt") && app.has("e.txt") && !app.has("wrong.txt"));
     assert_eq!(app.tip("HEAD^2"), workspace.tip("HEAD"));
 }
