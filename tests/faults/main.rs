@@ -53,17 +53,17 @@ fn kills_at_any_moment_lose_nothing() {
 
 #[test]
 fn kills_at_each_step_lose_nothing() {
-    holds(Kind::Step, 140, 230);
+    holds(Kind::Step, 165, 230);
 }
 
 #[test]
 fn power_cuts_lose_nothing() {
-    holds(Kind::Power, 20, 15);
+    holds(Kind::Power, 32, 15);
 }
 
 #[test]
 fn clocks_that_jump_lose_nothing() {
-    holds(Kind::Clock, 15, 10);
+    holds(Kind::Clock, 26, 10);
 }
 
 #[test]
