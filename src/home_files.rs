@@ -98,8 +98,7 @@ impl HomeFiles {
                     progress = Some(Progress::start(&format!(
                         "setting up the {describe}: {what} for home"
                     )));
-                    let files = self.clone();
-                    session.send_by(move |pipe| files.write_to(pipe))?;
+                    session.send_by(|pipe| self.write_to(pipe))?;
                 }
                 "kept" => {
                     let warn = || {

@@ -1,7 +1,6 @@
 //! `git agent-vm push BRANCH`: `git push agentvm::BRANCH`, with the branch made where there is none.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use crate::branch::BranchName;
 use crate::cli::common::{Here, git_exit, in_shell};
@@ -72,7 +71,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ));
     }
     match wip {
-        Some(local) if exit.success() => carry_files(here, branch, &Arc::new(local), args.dry_run),
+        Some(local) if exit.success() => carry_files(here, branch, &local, args.dry_run),
         _ => Ok(git_exit(exit)),
     }
 }
@@ -106,7 +105,7 @@ fn files_here(repo: &Repo, branch: &BranchName, tip: Option<&ObjectId>) -> anyho
 fn carry_files(
     here: Here,
     branch: &BranchName,
-    local: &Arc<Local>,
+    local: &Local,
     dry_run: bool,
 ) -> anyhow::Result<ExitCode> {
     let files = ui::count(local.files, "file");

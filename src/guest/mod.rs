@@ -302,18 +302,14 @@ impl Session {
 
     /// Sends bytes to the guest program and closes its standard input.
     pub fn send(&mut self, input: &[u8]) -> anyhow::Result<()> {
-        let input = input.to_owned();
-        // In pieces, so that it is seen whether the guest reads.
-        self.send_by(move |stdin| {
-            Ok(input.chunks(4096).try_for_each(|part| stdin.write_all(part))?)
-        })
+        self.send_by(|stdin| Ok(stdin.write_all(input)?))
     }
 
     /// The same with what `write` writes. A guest that ends its reading is no error here: what it says
     /// next tells why. One that reads nothing for a while is given up.
     pub fn send_by(
         &mut self,
-        write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()> + Send + 'static,
+        write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let Some(stdin) = self.stdin.take() else { return Ok(()) };
         let patience = time_limit(PATIENCE);

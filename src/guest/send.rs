@@ -1,49 +1,29 @@
 //! Writing to a guest that may never read.
 
 use std::io::{self, Write};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::process::ChildStdin;
 use std::time::Duration;
 
-/// How far the writing is.
-enum Step {
-    /// Bytes are offered.
-    Offered,
-    /// Some of them were taken.
-    Taken,
-    /// All is done, or failed.
-    Ended(anyhow::Result<()>),
-}
+use rustix::event::PollFlags;
 
-/// Has `write` write to `pipe`, and gives up (`Err(None)`) where what it offers is not taken for
-/// `patience`. That nobody reads any more is no error.
+use super::wire::ready_within;
+
+/// A pipe that can be written to takes this much without a wait.
+const PIECE: usize = 4096;
+
+/// Has `write` write to `pipe`, and closes it. Gives up (`Err(None)`) where what it offers is not
+/// taken for `patience`; what is to be written may take its time. That nobody reads any more is no
+/// error.
 pub(super) fn within(
     patience: Duration,
-    pipe: impl Write + Send + 'static,
-    write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()> + Send + 'static,
+    pipe: ChildStdin,
+    write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
 ) -> Result<(), Option<anyhow::Error>> {
-    let (sender, receiver) = mpsc::channel();
-    let (last, mut told) = (sender.clone(), Told { pipe, sender });
-    std::thread::spawn(move || {
-        let outcome = write(&mut told);
-        // The end of file is a part of what is sent.
-        drop(told);
-        last.send(Step::Ended(outcome)).ok();
-    });
-    let mut offered = false;
-    loop {
-        let step = if offered {
-            receiver.recv_timeout(patience)
-        } else {
-            // What is to be written may take its time.
-            receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)
-        };
-        match step {
-            Ok(Step::Offered) => offered = true,
-            Ok(Step::Taken) => offered = false,
-            Ok(Step::Ended(Err(error))) if !is_broken(&error) => return Err(Some(error)),
-            Ok(Step::Ended(_)) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            Err(RecvTimeoutError::Timeout) => return Err(None),
-        }
+    let mut patient = Patient { pipe, patience, gave_up: false };
+    match write(&mut patient) {
+        _ if patient.gave_up => Err(None),
+        Err(error) if !is_broken(&error) => Err(Some(error)),
+        _ => Ok(()),
     }
 }
 
@@ -52,19 +32,20 @@ fn is_broken(error: &anyhow::Error) -> bool {
     io.is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Tells of each write.
-struct Told<W> {
-    pipe: W,
-    sender: Sender<Step>,
+/// The way to a reader that is waited for, but not for ever.
+struct Patient {
+    pipe: ChildStdin,
+    patience: Duration,
+    gave_up: bool,
 }
 
-impl<W: Write> Write for Told<W> {
+impl Write for Patient {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Who listened may have given up.
-        self.sender.send(Step::Offered).ok();
-        let count = self.pipe.write(bytes)?;
-        self.sender.send(Step::Taken).ok();
-        Ok(count)
+        if !ready_within(&self.pipe, PollFlags::OUT, self.patience)? {
+            self.gave_up = true;
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.pipe.write(&bytes[..bytes.len().min(PIECE)])
     }
 
     fn flush(&mut self) -> io::Result<()> {

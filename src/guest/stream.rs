@@ -1,19 +1,15 @@
 //! Long runs of bytes over a session: what is saved on the host, and what comes back from there. Every
 //! wait has a limit, and so has every length.
 
-use std::io::{Read, Write as _};
+use std::io::Read;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use super::wire::readable_within;
-use super::{Session, messages, time_limit};
+use super::{Session, messages, send, time_limit};
 use crate::error::Error;
 
 /// How long nothing may move.
 const SILENCE: Duration = Duration::from_secs(600);
-/// A pipe that can be written to takes this much without a wait.
-const PIECE: usize = 4096;
 
 impl Session {
     /// Hands every byte that comes up to the end of the stream to `take`. What the guest says besides
@@ -55,45 +51,30 @@ impl Session {
         source: &mut dyn Read,
         mut sent: impl FnMut(u64),
     ) -> anyhow::Result<()> {
-        let Some(mut pipe) = self.stdin.take() else { return Ok(()) };
+        let Some(pipe) = self.stdin.take() else { return Ok(()) };
         let limit = time_limit(SILENCE);
         let mut buffer = vec![0; 1 << 18];
-        let mut sum = 0;
-        loop {
-            let count = source.read(&mut buffer)?;
-            if count == 0 {
-                return Ok(());
-            }
-            for piece in buffer[..count].chunks(PIECE) {
-                if !writable_within(&pipe, limit)? {
-                    self.ssh.kill();
-                    return Err(silent(&self.describe, limit));
+        let outcome = send::within(limit, pipe, |pipe| {
+            let mut sum = 0;
+            loop {
+                let count = source.read(&mut buffer)?;
+                if count == 0 {
+                    return Ok(());
                 }
-                match pipe.write_all(piece) {
-                    Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-                    outcome => outcome?,
-                }
-                sum += piece.len() as u64;
+                pipe.write_all(&buffer[..count])?;
+                sum += count as u64;
+                sent(sum);
             }
-            sent(sum);
-        }
+        });
+        outcome.map_err(|error| {
+            error.unwrap_or_else(|| {
+                self.ssh.kill();
+                silent(&self.describe, limit)
+            })
+        })
     }
 }
 
 fn silent(describe: &str, limit: Duration) -> anyhow::Error {
     Error::timed_out(format!("lost the {describe}: nothing moved for {} s", limit.as_secs())).into()
-}
-
-fn writable_within(pipe: &std::process::ChildStdin, limit: Duration) -> std::io::Result<bool> {
-    let deadline = Instant::now() + limit;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 3600, tv_nsec: 0 });
-        match poll(&mut [PollFd::new(pipe, PollFlags::OUT)], Some(&timeout)) {
-            Ok(0) => return Ok(false),
-            Ok(_) => return Ok(true),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
 }

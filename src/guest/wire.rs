@@ -177,14 +177,25 @@ impl Reader {
 /// Waits until a pipe has bytes or has ended, at most for `limit`; `false` may come earlier, after
 /// a signal.
 pub fn readable_within(pipe: &impl AsFd, limit: Duration) -> std::io::Result<bool> {
-    let timeout = Timespec {
-        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: limit.subsec_nanos().into(),
-    };
-    match poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&timeout)) {
-        Ok(0) | Err(rustix::io::Errno::INTR) => Ok(false),
-        Ok(_) => Ok(true),
-        Err(error) => Err(error.into()),
+    ready_within(pipe, PollFlags::IN, limit)
+}
+
+/// Whether a pipe becomes ready for something in time, signals aside.
+pub(super) fn ready_within(
+    pipe: &impl AsFd,
+    wanted: PollFlags,
+    limit: Duration,
+) -> std::io::Result<bool> {
+    let deadline = Instant::now().checked_add(limit);
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut [PollFd::new(pipe, wanted)], timeout.as_ref()) {
+            Ok(0) => return Ok(false),
+            Ok(_) => return Ok(true),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The files of a worktree here into a workspace, as changes that are not committed there: all of
 //! them or none.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access;
@@ -17,7 +16,7 @@ use crate::wip::local::Local;
 const LIMIT: Duration = Duration::from_secs(900);
 
 /// Carries what is not committed here into a workspace whose HEAD is the same; gives its name.
-pub fn carry(config: &Config, target: &Target, local: &Arc<Local>) -> anyhow::Result<GuestText> {
+pub fn carry(config: &Config, target: &Target, local: &Local) -> anyhow::Result<GuestText> {
     let Some(commit) = &local.commit else { anyhow::bail!("there is nothing to carry") };
     let what = format!("carrying {} to the workspace", ui::count(local.files, "file"));
     let _progress = ui::Progress::start(&what);
@@ -26,8 +25,7 @@ pub fn carry(config: &Config, target: &Target, local: &Arc<Local>) -> anyhow::Re
     session.set_patience(guest::time_limit(LIMIT));
     session.show_messages();
     // A guest that has refused stops reading; why, it says in its fields.
-    let packed = Arc::clone(local);
-    let sent = session.send_by(move |pipe| packed.write_pack(pipe));
+    let sent = session.send_by(|pipe| local.write_pack(pipe));
     let fields = session.fields();
     sent?;
     single(fields?, "workspace")
