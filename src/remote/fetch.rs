@@ -113,6 +113,7 @@ pub fn bring(
     wanted: &BTreeSet<(String, ObjectId)>,
 ) -> anyhow::Result<anyhow::Result<()>> {
     let incoming = Incoming::new(repo)?;
+    incoming.lend_lock()?;
     let git = incoming.give(command(repo, options));
     let names: BTreeSet<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
     let input: String = names.iter().map(|name| format!("{name}\n")).collect();

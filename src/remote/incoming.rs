@@ -1,7 +1,8 @@
-//! Where a fetch is unpacked: beside the repository's objects, until it is known to be whole.
+//! A place for objects beside the repository's: where a fetch is unpacked until it is known to be
+//! whole, and where what is not committed waits to be carried.
 //!
 //! `objects/tmp_objdir-agentvm-*`, with a lock that its makers hold as long as they live. So what a
-//! killed fetch leaves can be told from what a live one writes, and nothing that the VM sent is part
+//! killed command leaves can be told from what a live one writes, and nothing that the VM sent is part
 //! of the repository before it was checked. `git prune` knows such names, too.
 
 use std::ffi::{OsStr, OsString};
@@ -18,21 +19,33 @@ use crate::process::Cmd;
 /// What the names begin with.
 const PREFIX: &str = "tmp_objdir-agentvm-";
 
-/// A place for what comes. It is removed when dropped.
+/// Such a place. It is removed when dropped.
 #[derive(Debug)]
 pub struct Incoming {
     dir: PathBuf,
     objects: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Incoming {
-    /// Makes a place.
+    /// Makes a place that is locked for as long as this process lives.
     pub fn new(repo: &Repo) -> anyhow::Result<Self> {
         make(repo.common_dir().join("objects")).context("cannot write to the repository's objects")
     }
 
-    /// Takes away what fetches left that were killed.
+    /// Locks it as well for as long as anything lives that is started from now on, as what unpacks a
+    /// fetch may outlive us.
+    pub fn lend_lock(&self) -> anyhow::Result<()> {
+        Ok(rustix::io::fcntl_setfd(&self.lock, rustix::io::FdFlags::empty())?)
+    }
+
+    /// A file in it that is no object.
+    #[must_use]
+    pub fn beside_objects(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Takes away what commands left that were killed.
     pub fn clear(repo: &Repo) {
         clear(&repo.common_dir().join("objects"));
     }
@@ -90,11 +103,9 @@ fn make(objects: PathBuf) -> io::Result<Incoming> {
         let lock = File::open(&dir)?;
         // Where directories cannot be locked, nobody takes them away either.
         lock.try_lock().ok();
-        // git shall hold the lock, too, and whatever it starts.
-        rustix::io::fcntl_setfd(&lock, rustix::io::FdFlags::empty())?;
         // Another fetch may have met it before it was locked.
         if dir.exists() {
-            return Ok(Incoming { dir, objects, _lock: lock });
+            return Ok(Incoming { dir, objects, lock });
         }
     }
 }

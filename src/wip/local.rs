@@ -13,8 +13,10 @@ use anyhow::Context as _;
 use crate::error::Error;
 use crate::git::{ObjectId, Repo, program_error};
 use crate::process::{Cmd, Output};
+use crate::remote::incoming::Incoming;
 use crate::sanitize;
 
+const INDEX: &str = "index";
 /// How often git may give up since a file changed while it was read.
 const TRIES: usize = 4;
 /// The most that a list of paths may have, in bytes.
@@ -23,8 +25,8 @@ const LIST_CAP: usize = 256 << 20;
 /// What is not committed in a worktree.
 #[derive(Debug)]
 pub struct Local {
-    /// In the repository's object directory, under a name that `git gc` cleans up after a kill.
-    dir: tempfile::TempDir,
+    /// For new objects and the copy of the index.
+    place: Incoming,
     repo: Repo,
     /// The commit that is checked out.
     pub head: ObjectId,
@@ -39,14 +41,10 @@ pub struct Local {
 impl Local {
     /// Takes the state of the worktree of `repo`, whose HEAD is at `head`.
     pub fn take(repo: &Repo, head: &ObjectId) -> anyhow::Result<Self> {
-        let objects = repo.common_dir().join("objects");
-        let dir = tempfile::Builder::new().prefix("tmp_objdir-agentvm-").tempdir_in(&objects);
-        let dir = dir.with_context(|| format!("cannot write to {}", objects.display()))?;
-        fs_err::create_dir(dir.path().join("info"))?;
-        fs_err::write(dir.path().join("info/alternates"), "..\n")?;
-        copy_index(&repo.git_dir().join("index"), &dir.path().join("index"))?;
+        let place = Incoming::new(repo)?;
+        copy_index(&repo.git_dir().join("index"), &place.beside_objects(INDEX))?;
         let mut local = Self {
-            dir,
+            place,
             repo: repo.clone(),
             head: head.clone(),
             commit: None,
@@ -106,8 +104,9 @@ impl Local {
         ] {
             git = git.args(["-c", setting]);
         }
-        git.env("GIT_INDEX_FILE", self.dir.path().join("index"))
-            .env("GIT_OBJECT_DIRECTORY", self.dir.path())
+        self.place
+            .give(git)
+            .env("GIT_INDEX_FILE", self.place.beside_objects(INDEX))
             .env("GIT_OPTIONAL_LOCKS", "0")
             .env("GIT_NO_REPLACE_OBJECTS", "1")
     }
@@ -134,7 +133,7 @@ impl Local {
                 return Ok(());
             }
             said = added.stderr_tail(3);
-            fs_err::remove_file(self.dir.path().join("index.lock")).ok();
+            fs_err::remove_file(self.place.beside_objects("index.lock")).ok();
         }
         Err(Error::failed(format!("cannot read all files here: {said}"))
             .hint("commit what shall go along, or have git ignore what cannot be read")

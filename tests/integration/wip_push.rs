@@ -315,3 +315,17 @@ fn pushes_wait_for_each_other() {
     assert_eq!(workspace.status(), "?? new");
     assert_settled(&workspace, &app.tip("feature"));
 }
+
+/// What is to be carried lies beside the repository's objects meanwhile, as what a fetch brings does.
+#[test]
+fn fetch_meanwhile_does_not_take_the_files_away() {
+    let lab = Lab::new();
+    let (app, workspace) = on_feature(&lab);
+    app.commit("more", "more\n");
+    app.write("new", "host\n");
+    app.write(".git/hooks/pre-push", "#!/bin/sh\nexec git fetch -q agentvm::feature\n");
+    lab.sh("chmod +x .git/hooks/pre-push").succeeds();
+    lab.agent_vm("push --wip feature").succeeds();
+    assert_eq!(workspace.read("new"), "host\n");
+    lab.sh("! ls -d .git/objects/tmp_objdir-*").succeeds();
+}
