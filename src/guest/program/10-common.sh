@@ -66,3 +66,9 @@ branch_word() {
     *) printf %s "${ref#refs/heads/}" ;;
   esac
 }
+
+# Text with a record a line, whatever is in it, and back: a name may hold a line end, but no NUL.
+swapped() { tr '\0\n' '\n\0'; }
+
+# A path as find's tests take it, which are for patterns.
+as_pattern() { printf %s "$1" | sed 's/[][*?\\]/\\&/g'; }

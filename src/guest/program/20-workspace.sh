@@ -89,6 +89,15 @@ workspace_settings() {
 END
 }
 
+# Takes the lock of whoever makes or moves workspaces.
+lock_root() {
+  can_write "$root/.lock" || fail failed "cannot write to $root in the VM"
+  exec 8>"$root/.lock"
+  flock -w 60 8 || fail failed 'another command is making a workspace and does not end'
+}
+
+unlock_root() { exec 8>&-; }
+
 # Makes the workspace of $id and $ref, whole or not at all, under a lock that two sessions share.
 make_workspace() {
   case $(git --version 2>/dev/null) in
@@ -99,11 +108,9 @@ make_workspace() {
   esac
   command -v flock >/dev/null || fail program 'there is no flock (util-linux) in the VM'
   mkdir -p "$root" || fail failed "cannot make $root in the VM"
-  can_write "$root/.lock" || fail failed "cannot write to $root in the VM"
-  exec 8>"$root/.lock"
-  flock -w 60 8 || fail failed 'another command is making a workspace and does not end'
+  lock_root
   if find_workspace; then
-    exec 8>&-
+    unlock_root
     return
   fi
   # Left by a session that was killed; only ever an empty repository.
@@ -123,7 +130,7 @@ make_workspace() {
     { mkdir "$root/$name" && mv "$new/.git" "$root/$name/.git" && rmdir "$new"; } ||
       fail failed "cannot write to $root in the VM"
     created=1
-    exec 8>&-
+    unlock_root
     return
   done
   fail failed "no name is free for the workspace: $root/$hashed belongs to something else"

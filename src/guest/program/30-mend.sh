@@ -56,25 +56,39 @@ git_is_running() {
     read -r place 2>/dev/null <"$linked" || continue
     set -- "$@" "${place%/.git}"
   done
-  for place; do
-    shift
-    set -- "$@" -o -lname "$place" -o -lname "$place/*"
-  done
-  shift
-  links=$(find /proc/[0-9]*/cwd -maxdepth 0 '(' "$@" ')' 2>/dev/null)
-  # Processes end while it looks, which is no failure.
-  [ $? -lt 128 ] || return 0
-  for link in $links; do
-    process=${link%/cwd} comm=''
-    read -r comm 2>/dev/null <"$process/comm"
-    [ "$comm" = git ] || continue
-    case $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null) in
+  gits_in git "$@" || return 0
+  for process in $gits; do
+    case $(words_of "$process") in
       *receive-pack* | *upload-pack* | *fsmonitor--daemon*) ;;
       *) [ ! -d "$process" ] || return 0 ;;
     esac
   done
   return 1
 }
+
+# gits_in PATTERN DIR…: sets $gits to the processes, as directories, whose name is like PATTERN and that
+# work in or below one of these. Fails where that could not be learned.
+gits_in() {
+  pattern=$1 gits=''
+  shift
+  for place; do
+    shift
+    place=$(as_pattern "$place")
+    set -- "$@" -o -lname "$place" -o -lname "$place/*"
+  done
+  shift
+  links=$(find /proc/[0-9]*/cwd -maxdepth 0 '(' "$@" ')' 2>/dev/null)
+  # Processes end while it looks, which is no failure.
+  [ $? -lt 128 ] || return 1
+  for link in $links; do
+    comm=''
+    read -r comm 2>/dev/null <"${link%/cwd}/comm"
+    # shellcheck disable=SC2254 # it is one
+    case $comm in $pattern) gits="$gits ${link%/cwd}" ;; esac
+  done
+}
+
+words_of() { tr '\0' ' ' 2>/dev/null <"$1/cmdline"; }
 
 # Sets $this_boot: which boot of this machine this is; where that is not known, always the same.
 read_boot() { read -r this_boot 2>/dev/null </proc/sys/kernel/random/boot_id || this_boot=-; }

@@ -11,15 +11,14 @@ clear_incoming() {
 }
 
 # Whether something of git's works inside of the repository, as whatever receives a push does. The
-# agent's git works in the work tree.
+# agent's git works in the work tree. What could not be learned counts as yes.
 git_receives() {
-  [ -n "$(find /proc/[0-9]*/cwd -maxdepth 0 '(' -lname "$w/.git" -o -lname "$w/.git/*" ')' 2>/dev/null |
-    while read -r link; do
-      process=${link%/cwd}
-      case $(cat "$process/comm" 2>/dev/null) in git*) ;; *) continue ;; esac
-      case $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null) in
-        *upload-pack*) ;;
-        *) printf . ;;
-      esac
-    done)" ]
+  gits_in 'git*' "$w/.git" || return 0
+  for process in $gits; do
+    case $(words_of "$process") in
+      *upload-pack*) ;;
+      *) return 0 ;;
+    esac
+  done
+  return 1
 }

@@ -56,8 +56,8 @@ list_hidden() { # GITDIR DIR
 # flagged DIR: the paths in DIR/all whose letter is such a flag's, to DIR/flagged. grep would take a
 # name with a line end for two lines.
 flagged() {
-  tr '\0\n' '\n\0' <"$1/all" >"$1/lines" && sed -n 's/^[a-zS] //p' "$1/lines" >"$1/chosen" &&
-    tr '\0\n' '\n\0' <"$1/chosen" >"$1/flagged"
+  swapped <"$1/all" >"$1/lines" && sed -n 's/^[a-zS] //p' "$1/lines" >"$1/chosen" &&
+    swapped <"$1/chosen" >"$1/flagged"
 }
 
 refuse_push() {

@@ -24,7 +24,7 @@ losses() {
 
 # What works in a directory (a shell, an agent, a server) or has a file below it open for writing.
 processes_in() {
-  pattern=$(printf %s "$1" | sed 's/[][*?\\]/\\&/g')
+  pattern=$(as_pattern "$1")
   find /proc/[0-9]*/cwd /proc/[0-9]*/fd -maxdepth 1 -type l \
     '(' -lname "$pattern" -o -lname "$pattern/*" ')' 2>/dev/null |
     while read -r link; do
@@ -49,9 +49,6 @@ is_written() {
   done 2>/dev/null <"$1"
   return 1
 }
-
-# Text with a record a line, whatever is in it, and back: a name may hold a line end, but no NUL.
-swapped() { tr '\0\n' '\n\0'; }
 
 # fields KEY: such lines to fields, at most 20000.
 fields() { head -n 20000 | swapped | xargs -0 -r printf "$1=%s\\0"; }

@@ -72,15 +72,6 @@ erase() {
   return 1
 }
 
-# Takes the lock of whoever makes or moves workspaces.
-lock_root() {
-  can_write "$root/.lock" || fail failed "cannot write to $root in the VM"
-  exec 8>"$root/.lock"
-  flock -w 60 8 || fail failed 'another command is making a workspace and does not end'
-}
-
-unlock_root() { exec 8>&-; }
-
 # Removes an entry of the trash for good. It gets another name first, so that half of one is never
 # taken for a whole. Sets $trouble where it fails.
 remove() {

@@ -10,9 +10,6 @@ aside() (
     -c advice.addEmbeddedRepo=false -c i18n.commitEncoding=UTF-8 "$@"
 )
 
-# Text with a record a line, whatever is in it, and back: a name may hold a line end, but no NUL.
-to_lines() { tr '\0\n' '\n\0'; }
-
 # Sets $area: a directory that goes with this session, if possible on the disk of the workspaces, since
 # a copy of every changed file comes into it. Those of sessions that were killed are taken away.
 make_area() {
@@ -109,22 +106,22 @@ settle_conflicts() {
   index=$area/staged
   aside ls-files -u -z >"$area/conflicts" 2>"$area/said" || failed_git ls-files
   [ -s "$area/conflicts" ] || return 0
-  to_lines <"$area/conflicts" | sed "s/^[^$tab]*$tab//" | to_lines |
+  swapped <"$area/conflicts" | sed "s/^[^$tab]*$tab//" | swapped |
     aside update-index --force-remove -z --stdin 2>"$area/said" || failed_git update-index
-  to_lines <"$area/conflicts" | sed -n "s/^\([0-7]*\) \([0-9a-f]*\) 2$tab/\1 \2 0$tab/p" | to_lines |
+  swapped <"$area/conflicts" | sed -n "s/^\([0-7]*\) \([0-9a-f]*\) 2$tab/\1 \2 0$tab/p" | swapped |
     aside update-index -z --index-info 2>"$area/said" || failed_git update-index
 }
 
 # Has git look at files that it was told not to look at, but for those that a sparse checkout left out.
 unhide() {
-  aside ls-files -v -z | to_lines | sed -n '/^[a-zS] /p' >"$area/hidden"
+  aside ls-files -v -z | swapped | sed -n '/^[a-zS] /p' >"$area/hidden"
   [ -s "$area/hidden" ] || return 0
   # shellcheck disable=SC2016 # the inner shell expands them
-  sed -n 's/^[Ss] //p' "$area/hidden" | to_lines |
+  sed -n 's/^[Ss] //p' "$area/hidden" | swapped |
     xargs -0 -r sh -c 'for path; do
       if [ -e "$path" ] || [ -L "$path" ]; then printf "%s\0" "$path"; fi
     done' sh | aside update-index --no-skip-worktree -z --stdin 2>"$area/said" || failed_git update-index
-  sed -n 's/^[a-z] //p' "$area/hidden" | to_lines |
+  sed -n 's/^[a-z] //p' "$area/hidden" | swapped |
     aside update-index --no-assume-unchanged -z --stdin 2>"$area/said" || failed_git update-index
 }
 
@@ -160,11 +157,11 @@ add_copies() {
   closed_to_us
   mkdir "$area/copies" || fail failed 'cannot make a temporary directory in the VM'
   # Names that end in / are repositories inside. One without a commit cannot be linked to.
-  to_lines <"$area/rest" | sed -n 's|/$||p' | to_lines |
+  swapped <"$area/rest" | sed -n 's|/$||p' | swapped |
     aside update-index --add -z --stdin 2>/dev/null
   # What could not be read, on descriptor 3, stays as it was.
   # shellcheck disable=SC2016 # the inner shell expands them
-  to_lines <"$area/rest" | sed '/\/$/d' | to_lines | xargs -0 -r sh -c 'to=$1
+  swapped <"$area/rest" | sed '/\/$/d' | swapped | xargs -0 -r sh -c 'to=$1
     shift
     vanished() {
       [ ! -e "$path" ] && [ ! -L "$path" ] || return 1
@@ -200,11 +197,11 @@ add_copies() {
 # are new or moved, or have changes of their own.
 name_repositories() {
   {
-    aside diff-index --cached --raw -z --no-renames "$base" | to_lines |
+    aside diff-index --cached --raw -z --no-renames "$base" | swapped |
       sed -n "N;s/^:[0-7]* 160000 [^\n]*\n//p"
-    aside diff-files --raw -z --ignore-submodules=none 2>/dev/null | to_lines |
+    aside diff-files --raw -z --ignore-submodules=none 2>/dev/null | swapped |
       sed -n "N;s/^:160000 [^\n]*\n//p"
-    aside ls-files -z -o --exclude-standard | to_lines | sed -n 's|/$||p'
+    aside ls-files -z -o --exclude-standard | swapped | sed -n 's|/$||p'
   } | sort -u | tr '\0' '?' >"$area/nested"
 }
 
@@ -311,7 +308,7 @@ refuse_hidden() {
 }
 
 # The paths in a file beside, a line each and in order.
-sorted() { to_lines <"$side/$1" >"$side/$1.sorted" && sort -o "$side/$1.sorted" "$side/$1.sorted"; }
+sorted() { swapped <"$side/$1" >"$side/$1.sorted" && sort -o "$side/$1.sorted" "$side/$1.sorted"; }
 
 # Nothing but the ref keeps them, until the files are in their places.
 take_in_objects() {
@@ -336,7 +333,7 @@ move_files() {
     empty "$journal"
     give_up failed "cannot write to $w in the VM"
   }
-  sync "$journal" 2>/dev/null
+  flush_file "$journal"
   said=$(
     GIT_DIR=$side GIT_WORK_TREE=$w
     export GIT_DIR GIT_WORK_TREE
@@ -346,7 +343,7 @@ move_files() {
   flush || put_back 'the files could not be stored'
   # From here on they are there to stay.
   empty "$journal"
-  sync "$journal" 2>/dev/null
+  flush_file "$journal"
   forget_sent
   empty "$w/.git/agentvm-received"
 }
