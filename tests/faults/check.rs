@@ -11,7 +11,7 @@ if [ -d app-feature/.git ]; then (
   echo "head $(git symbolic-ref -q HEAD)"
   said=$(git fsck --full --no-dangling --no-progress 2>&1) || echo "fsck exit code $?"
   printf '%s\n' "$said" | grep -E '^(error|fatal|missing|broken|corrupt)' | sed 's/^/fsck /'
-  find .git -name '*.lock' ! -path .git/agentvm.lock | sed 's/^/lock /'
+  find .git -ignore_readdir_race -name '*.lock' ! -path .git/agentvm.lock | sed 's/^/lock /'
   for file in .git/agentvm-journal .git/agentvm-received; do [ ! -s $file ] || echo "left $file"; done
   for file in .git/agentvm-index* .git/agentvm-paths*; do [ ! -e "$file" ] || echo "left $file"; done
   git status --porcelain -uall --ignored=matching --no-renames 2>&1 | sed 's/^/status /'
@@ -25,7 +25,7 @@ done | grep -aoh 'tok-[0-9a-f]\{16\}' | sort -u | sed 's/^/token /'"#;
 
 const LOOK_AT_HOST: &str = r"said=$(git fsck --full --no-dangling --no-progress 2>&1) || echo fsck exit code $?
 printf '%s\n' $said | grep -E '^(error|fatal|missing|broken|corrupt)' | sed 's/^/fsck /'
-find .git -name '*.lock' | sed 's/^/lock /'
+find .git -ignore_readdir_race -name '*.lock' | sed 's/^/lock /'
 { find . -path ./.git -prune -o -type f -print0 | xargs -0 -r cat
   git rev-list --objects --all --reflog --indexed-objects | cut -d' ' -f1 | git cat-file --batch --buffer
 } | grep -aoh 'tok-[0-9a-f]\{16\}' | sort -u | sed 's/^/token /'";

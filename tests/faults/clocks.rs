@@ -17,7 +17,7 @@ const POWER_CUT: &str = r#"if read -r ref old new session boot end <.git/agentvm
   echo cut
 fi
 [ ! -e .git/agentvm-boot ] || echo another-boot >.git/agentvm-boot
-find .git -name '*.lock' ! -path .git/agentvm.lock -exec touch -d 2001-01-01 {} +"#;
+find .git -ignore_readdir_race -name '*.lock' ! -path .git/agentvm.lock -exec touch -d 2001-01-01 {} +"#;
 
 pub(crate) fn power_cut(world: &mut World, outcome: &mut Outcome) {
     let script = format!("cat <<'END' >../../cut.sh\n{POWER_CUT}\nEND\nbash ../../cut.sh");
@@ -40,7 +40,7 @@ pub(crate) fn jump(world: &mut World, outcome: &mut Outcome) {
     ]);
     let which = which.replace('(', "\\(").replace(')', "\\)");
     let said = world.in_workspace(&format!(
-        "find .git {which} ! -path .git/agentvm.lock -exec touch -d '{days}' {{}} +
+        "find .git -ignore_readdir_race {which} ! -path .git/agentvm.lock -exec touch -d '{days}' {{}} +
         [ -s .git/agentvm-journal ] || [ -s .git/agentvm-received ] || exit 0; echo cut"
     ));
     let skew = world.rng.pick(&["-400 days", "+0 days", "+400 days"]);

@@ -289,8 +289,11 @@ impl Bench {
     fn wait_for_quiet(&mut self) {
         let mark = self.lab.path().join("guest/of the guest");
         let (_, code) = self.agent.try_run(&format!(
-            "for try in $(seq 3000); do
-                grep -qlzsxF 'AGENTVM_LAB={}' /proc/[0-9]*/environ || exit 0
+            "quiet=0
+            for try in $(seq 3000); do
+                # A process that is just becoming another program shows no environment.
+                if grep -qlzsxF 'AGENTVM_LAB={}' /proc/[0-9]*/environ; then quiet=0
+                else quiet=$((quiet + 1)); [ $quiet -lt 2 ] || exit 0; fi
                 sleep 0.01
             done; exit 1",
             mark.display()
@@ -309,7 +312,7 @@ done | grep -aoh 'tok-[0-9a-f]\{16\}'
 for repo in app-*; do
   [ -d "$repo" ] || continue
   git -C "$repo" fsck --full --no-dangling --no-progress 2>&1 | grep -E '^(error|fatal|missing|broken)'
-  find "$repo/.git" -name '*.lock' ! -name agentvm.lock
+  find "$repo/.git" -ignore_readdir_race -name '*.lock' ! -name agentvm.lock
   [ ! -s "$repo/.git/agentvm-journal" ] || echo "open: $repo/.git/agentvm-journal"
 done
 true"#;

@@ -179,13 +179,51 @@ fn moved_ref_only_lacks_its_head() {
 fn agent_that_went_on_by_itself_is_left_alone() {
     let lab = Lab::new();
     let (workspace, cut) = cut_off(&lab);
-    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    workspace.git("checkout -q --detach HEAD").succeeds();
     write_journal(&workspace, &cut, THIS_BOOT);
     let commit = workspace.commit("own.txt", "own\n");
     next_command(&lab);
     assert_eq!(workspace.tip("HEAD"), commit);
     assert_eq!(workspace.tip("refs/heads/feature"), cut.old);
     workspace.sh("! [ -s .git/agentvm-journal ]").succeeds();
+}
+
+/// Else nobody would ever fetch them, and the next push would not find the branch checked out.
+#[test]
+fn commits_made_on_what_a_failed_push_checked_out_come_onto_the_branch() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    write_journal(&workspace, &cut, THIS_BOOT);
+    let commit = workspace.commit("own.txt", "own\n");
+    next_command(&lab);
+    assert_whole_at(&workspace, &commit);
+}
+
+/// The agent amends its commit between our look and our checkout, and git then refuses the push.
+#[test]
+fn checkout_of_a_branch_that_the_agent_moved_meanwhile_goes_back_to_where_it_moved() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    let moved = workspace.commit("own.txt", "own\n");
+    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    write_journal(&workspace, &cut, THIS_BOOT);
+    next_command(&lab);
+    assert_whole_at(&workspace, &moved);
+}
+
+#[test]
+fn branch_that_moved_while_head_did_is_kept_and_the_commits_on_head_come_onto_it() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    let moved = workspace.commit("moved.txt", "moved\n");
+    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    write_journal(&workspace, &cut, THIS_BOOT);
+    let commit = workspace.commit("own.txt", "own\n");
+    let said = next_command(&lab);
+    assert_whole_at(&workspace, &commit);
+    assert!(said.contains("both 'feature' and HEAD have gone on"), "{said}");
+    assert!(workspace.refs("refs/rescue").contains(&moved));
 }
 
 #[test]

@@ -115,34 +115,47 @@ mend() {
   fi
   read_boot
   read_head && read_tip HEAD && at=$tip && read_tip "$ref" || return 1
-  if [ "$tip" = "$new" ]; then
-    if [ "$boot" != "$this_boot" ] && [ "$boot" != undoing ] && [ "$at" = "$new" ]; then
-      # The machine went down before all files had reached the disk.
-      put_files "$new" "$old" || return 1
-    fi
-    # Commits that the agent made meanwhile belong on the branch.
-    if [ -z "$head" ] && [ "$at" != "$new" ] && [ -z "$(operation "$w/.git")" ]; then
-      g merge-base --is-ancestor "$new" "$at"
-      case $? in
-        0) g update-ref -m 'agentvm: commits made during a push' "$ref" "$at" "$new" && new=$at || return 1 ;;
-        1) ;;
-        *) return 1 ;;
-      esac
-    fi
-    if [ -z "$head" ] && [ "$at" = "$new" ]; then
-      g symbolic-ref -m 'agentvm: push' HEAD "$ref" || return 1
-    fi
-  elif [ -z "$head" ] && [ "$at" = "$new" ]; then
-    undo_checkout || return 1
-  elif [ -z "$head" ] && [ "$at" = "$old" ] && [ "$tip" = "$old" ]; then
+  if [ -z "$head" ] && [ "$at" = "$tip" ] && [ "$at" != "$new" ]; then
     # Mending itself was cut off.
     g symbolic-ref -m 'agentvm: push undone' HEAD "$ref" || return 1
+  elif [ -z "$head" ] && [ "$at" != "$new" ] && [ -z "$(operation "$w/.git")" ]; then
+    take_commits_along || return 1
+  elif [ "$tip" = "$new" ] && [ "$at" = "$new" ]; then
+    # The machine may have gone down before all files had reached the disk.
+    [ "$boot" = "$this_boot" ] || [ "$boot" = undoing ] || put_files "$new" "$old" || return 1
+    [ -n "$head" ] || g symbolic-ref -m 'agentvm: push' HEAD "$ref" || return 1
+  elif [ -z "$head" ] && [ "$at" = "$new" ]; then
+    # Not to $old, where the agent has moved the branch just before its files moved.
+    old=$tip
+    undo_checkout || return 1
   elif [ "$head" = "$ref" ] && [ "$tip" = "$old" ]; then
     put_files "$old" "$new" || return 1
   fi
   # In any other state the agent has gone on by itself: its word counts.
   empty "$journal"
   forget_sent
+}
+
+# Commits that the agent made while HEAD was on no branch, on top of what was pushed, belong on the
+# branch, or nobody would ever fetch them. Where the push itself failed, what is pushed comes along.
+take_commits_along() {
+  g merge-base --is-ancestor "$new" "$at"
+  case $? in
+    0) ;;
+    1) return 0 ;;
+    *) return 1 ;;
+  esac
+  is_null "$tip" || g merge-base --is-ancestor "$tip" "$at"
+  case $? in
+    0) ;;
+    1)
+      rescue "$tip" 'agentvm: replaced by commits made during a push' &&
+        warn "a push was cut off, and both '${ref#refs/heads/}' and HEAD have gone on: what the branch was, $(printf %.10s "$tip"), is kept under refs/rescue/" ||
+        return 1 ;;
+    *) return 1 ;;
+  esac
+  g update-ref -m 'agentvm: commits made during a push' "$ref" "$at" "$tip" &&
+    g symbolic-ref -m 'agentvm: push' HEAD "$ref"
 }
 
 # What files that the host has not committed came with; no longer needed once the journal is closed.
