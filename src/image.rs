@@ -3,13 +3,10 @@
 //!
 //! Knows image files; knows neither Lima's template nor how an image is built.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
 use crate::error::Error;
+use crate::hash;
 use crate::sanitize;
 use crate::ui::Progress;
 
@@ -58,7 +55,7 @@ impl Image {
         if meta.is_dir() {
             return open_directory(&path);
         }
-        File::open(&path).map_err(|error| unreadable(&path, &error))?;
+        std::fs::File::open(&path).map_err(|error| unreadable(&path, &error))?;
         if meta.len() == 0 {
             return Err(wrong(value, "the file is empty"));
         }
@@ -109,7 +106,7 @@ fn open_directory(dir: &Path) -> Result<Image, Error> {
             Error::usage(format!("{} does not list {name}", sums_path.display())).hint(rebuild(dir))
         })?;
         let path = dir.join(name);
-        let found = sha256(&path).map_err(|error| unreadable(&path, &error))?;
+        let found = hash::of_file(&path).map_err(|error| unreadable(&path, &error))?;
         if found != wanted {
             return Err(Error::usage(format!(
                 "{} is not what {} says: its SHA-256 is {found}",
@@ -134,20 +131,6 @@ fn listed<'a>(sums: &'a str, name: &str) -> Option<&'a str> {
         let (digest, file) = line.split_once(' ')?;
         (file.trim_start_matches([' ', '*']) == name).then_some(digest)
     })
-}
-
-fn sha256(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut digest = Sha256::new();
-    let mut buffer = vec![0_u8; 1 << 20];
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            break;
-        }
-        digest.update(&buffer[..count]);
-    }
-    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]
@@ -188,7 +171,7 @@ mod tests {
         let mut sums = String::new();
         for name in DIRECTORY_FILES {
             std::fs::write(dir.path().join(name), format!("{name}\n")).unwrap();
-            sums += &format!("{}  {name}\n", sha256(&dir.path().join(name)).unwrap());
+            sums += &format!("{}  {name}\n", hash::of_file(&dir.path().join(name)).unwrap());
         }
         std::fs::write(dir.path().join("SHA256SUMS"), &sums).unwrap();
         let image = Image::open(value).unwrap();

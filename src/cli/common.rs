@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::access;
 use crate::branch::BranchName;
 use crate::config::{Config, UnknownKeys};
+use crate::error::Error;
 use crate::git::{ObjectId, Repo};
 use crate::guest::losses::Losses;
 use crate::guest::wire::Field;
@@ -42,6 +43,15 @@ impl Here {
     pub(super) fn target(&self, branch: &BranchName) -> anyhow::Result<Option<Target>> {
         let id = self.id()?;
         Ok(id.map(|id| Target::branch(&self.repo.base_name(), &id, branch)))
+    }
+
+    /// After a push of the branch, which may have given the repository its id: where the workspace is.
+    pub(super) fn after_push(self, branch: &BranchName) -> anyhow::Result<(Self, Target)> {
+        let here = if self.config.id.is_none() { Self::load()? } else { self };
+        let target = here.target(branch)?.ok_or_else(|| {
+            Error::failed(format!("there is no workspace of '{branch}' after the push"))
+        })?;
+        Ok((here, target))
     }
 
     /// Looks for a branch's workspace, in a VM that is made and started as far as `need` allows.

@@ -144,14 +144,10 @@ fn in_workspace(branch: &BranchName) -> anyhow::Result<Place> {
             ui::note(&format!("made the workspace of '{branch}'"));
         }
     }
-    // The push may have given the repository its id.
-    let here = if here.config.id.is_none() { Here::load()? } else { here };
+    let (here, target) = here.after_push(branch)?;
     if here.config.enrolment(branch).is_none() && here.repo.branch_tip(branch)?.is_some() {
         here.repo.enrol(branch)?;
     }
-    let target = here.target(branch)?.ok_or_else(|| {
-        Error::failed(format!("there is no workspace of '{branch}' after the push"))
-    })?;
     let identity = identity_for(&here.config);
     Ok(Place { config: here.config, guest, target, names, identity })
 }

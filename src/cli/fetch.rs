@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if here.id()?.is_none() {
         return Err(no_workspace(branch).into());
     }
-    let need = if ui::has_terminal() { Need::Start } else { Need::StartUnlessStopped };
+    let need = Need::of_fetch();
     let Some(found) = here.find(need, branch, None)?.1 else {
         return Err(no_workspace(branch).into());
     };

@@ -114,11 +114,7 @@ fn carry_files(
     } else if dry_run {
         ui::note(&format!("would carry {files} that are not committed"));
     } else {
-        // The push may have given the repository its id.
-        let here = if here.config.id.is_none() { Here::load()? } else { here };
-        let target = here.target(branch)?.ok_or_else(|| {
-            Error::failed(format!("there is no workspace of '{branch}' after the push"))
-        })?;
+        let (here, target) = here.after_push(branch)?;
         let workspace = carry(&here.config, &target, local)?;
         ui::note(&format!(
             "carried {files} to workspace '{workspace}', as changes that are not committed there"

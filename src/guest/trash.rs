@@ -3,7 +3,7 @@
 
 use crate::branch::BranchName;
 use crate::guest::wire::Field;
-use crate::guest::workspaces::Owner;
+use crate::guest::workspaces::{Owner, number};
 use crate::sanitize::GuestText;
 use crate::workspace::WorkspaceName;
 
@@ -186,10 +186,6 @@ impl Savable {
             _ => name.to_owned(),
         }
     }
-}
-
-fn number(value: &GuestText) -> Option<u64> {
-    value.as_clean_str()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -244,7 +244,7 @@ impl Helper {
     }
 
     fn open_for_fetch(&self) -> anyhow::Result<Session> {
-        let need = if ui::has_terminal() { Need::Start } else { Need::StartUnlessStopped };
+        let need = Need::of_fetch();
         let quiet = self.options.verbosity == Verbosity::Quiet;
         let (config, target) = self.target()?;
         let call = target.call("upload").arg(if quiet { "1" } else { "0" });

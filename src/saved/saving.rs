@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::sink::{Outcome, Sink, hash_of};
+use super::sink::{Outcome, Sink};
 use super::{Item, MANIFEST, Manifest, UNFINISHED, directories, file_name};
 use crate::config::VmName;
 use crate::error::Error;
 use crate::guest::trash::{Savable, SavableKind, split_name};
 use crate::guest::{Call, Guest, now};
+use crate::hash;
 use crate::identity::RepoId;
 use crate::state::{self, Lock};
 use crate::ui;
@@ -154,7 +155,7 @@ impl Saving {
             return Ok(Attempt::Changed(said));
         }
         anyhow::ensure!(
-            hash_of(&unfinished)? == sha256,
+            hash::of_file(&unfinished)? == sha256,
             "{} on this machine's disk is not what was written",
             unfinished.display()
         );

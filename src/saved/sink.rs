@@ -1,7 +1,7 @@
 //! A stream of the guest's on its way into a file, and whether it came whole.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -76,19 +76,6 @@ impl Sink {
         }
         self.file.sync_all().with_context(|| format!("cannot write {}", self.path.display()))?;
         Ok(Outcome { sha256: ours, bytes: self.written, changed: tar == "1" })
-    }
-}
-
-pub(super) fn hash_of(path: &Path) -> anyhow::Result<String> {
-    let mut file = fs_err::File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            return Ok(hash::hex(&hash.finalize()));
-        }
-        hash.update(&buffer[..count]);
     }
 }
 

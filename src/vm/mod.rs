@@ -130,6 +130,14 @@ pub enum Need {
     StartUnlessStopped,
 }
 
+impl Need {
+    /// What a fetch may do: an editor fetches in the background, where nobody waits for a VM.
+    #[must_use]
+    pub fn of_fetch() -> Self {
+        if ui::has_terminal() { Self::Start } else { Self::StartUnlessStopped }
+    }
+}
+
 /// The way into a VM that answers, made and started as far as `need` and `agentvm.autoStart` allow.
 ///
 /// Fails with exit code 4 where there is no VM and none may be made, and with 1 where it may not be

@@ -112,7 +112,7 @@ pub fn take(
     target: &Target,
     branch: &BranchName,
 ) -> anyhow::Result<Snapshot> {
-    let need = if ui::has_terminal() { Need::Start } else { Need::StartUnlessStopped };
+    let need = Need::of_fetch();
     let last = repo.ref_tip(&ref_of(branch))?;
     let mut snapshot = Snapshot::default();
     let session = {
