@@ -377,6 +377,24 @@ fn commits_made_before_head_is_back_on_its_branch_come_along() {
     assert_whole_at(&workspace, &commit);
 }
 
+/// Mending had written all files and the index, and the power was cut once more.
+#[test]
+fn files_that_a_second_power_cut_emptied_are_put_back() {
+    for index_only in [true, false] {
+        let lab = Lab::new();
+        let (workspace, cut) = cut_off(&lab);
+        // What a checkout to the old commit leaves: with HEAD at the new one still, or not.
+        workspace.git(["checkout", "-q", "--detach", &cut.old]).succeeds();
+        if index_only {
+            workspace.git(["update-ref", "--no-deref", "HEAD", &cut.new]).succeeds();
+        }
+        workspace.sh(": >feature.txt; : >gone.txt").succeeds();
+        write_journal(&workspace, &cut, "another-boot");
+        next_command(&lab);
+        assert_whole_at(&workspace, &cut.old);
+    }
+}
+
 /// Files whose content a power cut took go back, though going back is cut off at any step: an index
 /// that is at the old commit before the files are would make them the agent's changes.
 #[test]

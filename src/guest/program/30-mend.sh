@@ -94,8 +94,8 @@ words_of() { tr '\0' ' ' 2>/dev/null <"$1/cmdline"; }
 read_boot() { read -r this_boot 2>/dev/null </proc/sys/kernel/random/boot_id || this_boot=-; }
 
 # Finishes or undoes a push that was cut off. Runs under the lock, in the work tree. What is in the
-# journal: the ref, its old and its new commit, the session, the boot (undoing: going back has begun),
-# and the word end. It is closed when it is empty.
+# journal: the ref, its old and its new commit, the session, the boot (after "undoing-" if going back has
+# begun), and the word end. It is closed when it is empty.
 mend() {
   journal=$w/.git/agentvm-journal
   [ -s "$journal" ] || return 0
@@ -116,13 +116,20 @@ mend() {
   read_boot
   read_head && read_tip HEAD && at=$tip && read_tip "$ref" || return 1
   if [ -z "$head" ] && [ "$at" = "$tip" ] && [ "$at" != "$new" ]; then
-    # Mending itself was cut off.
+    # Mending itself was cut off. If by the machine, what git had moved may not be on the disk.
+    case $boot in
+      *"$this_boot") ;;
+      *) put_files "$tip" "$new" || return 1 ;;
+    esac
     g symbolic-ref -m 'agentvm: push undone' HEAD "$ref" || return 1
   elif [ -z "$head" ] && [ "$at" != "$new" ] && [ -z "$(operation "$w/.git")" ]; then
     take_commits_along || return 1
   elif [ "$tip" = "$new" ] && [ "$at" = "$new" ]; then
     # The machine may have gone down before all files had reached the disk.
-    [ "$boot" = "$this_boot" ] || [ "$boot" = undoing ] || put_files "$new" "$old" || return 1
+    case $boot in
+      *"$this_boot") ;;
+      *) put_files "$new" "$old" || return 1 ;;
+    esac
     [ -n "$head" ] || g symbolic-ref -m 'agentvm: push' HEAD "$ref" || return 1
   elif [ -z "$head" ] && [ "$at" = "$new" ]; then
     # Not to $old, where the agent has moved the branch just before its files moved.
@@ -169,18 +176,20 @@ forget_sent() {
 # $new. If the machine went down, or going back was cut off itself, files may be at either.
 undo_checkout() {
   rm -f "$w/.git/agentvm-reserve"
-  if [ "$boot" = "$this_boot" ]; then
-    # From here on, a file at $old is nobody's change.
-    printf '%s %s %s %s undoing end\n' "$ref" "$old" "$new" "$session" >"$w/.git/agentvm-paths.journal" &&
-      mv -f "$w/.git/agentvm-paths.journal" "$journal" || return 1
+  if [ "$boot" != "$this_boot" ]; then
+    # git would believe the index about files that may not have reached the disk.
+    put_files "$old" "$new" && g symbolic-ref -m 'agentvm: push undone' HEAD "$ref"
+    return
   fi
+  # From here on, a file at $old is nobody's change.
+  printf '%s %s %s %s undoing-%s end\n' "$ref" "$old" "$new" "$session" "$boot" >"$w/.git/agentvm-paths.journal" &&
+    mv -f "$w/.git/agentvm-paths.journal" "$journal" || return 1
   if said=$(check_out_old 2>&1); then
     g symbolic-ref -m 'agentvm: push undone' HEAD "$ref"
     return
   fi
-  case $boot:$said in
-    "$this_boot:"*'would be overwritten'* | "$this_boot:"*'would lose untracked'* | \
-      "$this_boot:"*'not uptodate'*)
+  case $said in
+    *'would be overwritten'* | *'would lose untracked'* | *'not uptodate'*)
       is_null "$old" || rescue "$old" 'agentvm: replaced by a push' || return 1
       g update-ref -m 'agentvm: push' "$ref" "$new" && g symbolic-ref -m 'agentvm: push' HEAD "$ref" ;;
     *) put_files "$old" "$new" && g symbolic-ref -m 'agentvm: push undone' HEAD "$ref" ;;
