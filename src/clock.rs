@@ -2,7 +2,7 @@
 //! `make` then fail in odd ways. Lima's own synchronisation is part of what `plain` leaves out.
 
 use crate::guest::{Call, Guest, now};
-use crate::provision;
+use crate::provision::program;
 use crate::ui;
 
 /// Below this, in seconds, a difference is ordinary: of rounding, and of a busy machine.
@@ -26,7 +26,7 @@ pub fn mend(guest: &Guest, skew: i64) {
 
 /// The time goes over a session that is open already: opening one may take seconds.
 fn set(guest: &Guest) -> anyhow::Result<()> {
-    let call = Call::of(provision::PROGRAM, "clock");
+    let call = Call::of(program::CLOCK, "clock");
     let mut session = guest.open(&call).map_err(|error| guest.explain(error))?;
     session.send(format!("{}\n", now()).as_bytes())?;
     session.fields().map(|_| ())

@@ -15,11 +15,9 @@ use sha2::{Digest as _, Sha256};
 use crate::common;
 use crate::config::Config;
 use crate::error::Error;
-use crate::guest::{Call, Guest};
 use crate::hash;
-use crate::provision::PROGRAM;
 use crate::sanitize;
-use crate::ui::{self, Progress};
+use crate::ui;
 
 /// A change of how files are installed, as one of the files, installs them again.
 const FORMAT: &str = "home 1\n";
@@ -77,45 +75,24 @@ impl HomeFiles {
         Ok(Self { files })
     }
 
-    /// Puts them into the home directory of whoever ssh logs in as. Does nothing where these very
-    /// files were put there before; says which ones were changed there and stay.
-    pub fn install(&self, guest: &Guest) -> anyhow::Result<()> {
-        if self.files.is_empty() {
-            return Ok(());
-        }
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Of all that decides what the VM gets.
+    #[must_use]
+    pub fn hash(&self) -> String {
         let mut all = Sha256::new_with_prefix(FORMAT);
         for file in &self.files {
             all.update(file.header());
         }
-        let call = Call::of(PROGRAM, "home").arg(hash::hex(&all.finalize()));
-        let mut session = guest.open(&call).map_err(|error| guest.explain(error))?;
-        let mut progress = None;
-        while let Some(field) = session.field()? {
-            match field.key.as_str() {
-                "send" => {
-                    let what = ui::count(self.files.len() as u64, "file");
-                    let describe = guest.describe();
-                    progress = Some(Progress::start(&format!(
-                        "setting up the {describe}: {what} for home"
-                    )));
-                    session.send_by(|pipe| self.write_to(pipe))?;
-                }
-                "kept" => {
-                    let warn = || {
-                        ui::warning(&format!(
-                            "~/{0} was changed in the VM and stays; the new one is ~/{0}.agentvm-new",
-                            field.value
-                        ));
-                    };
-                    progress.as_ref().map_or_else(warn, |progress| progress.suspend(warn));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        hash::hex(&all.finalize())
     }
 
-    fn write_to(&self, pipe: &mut dyn Write) -> anyhow::Result<()> {
+    /// Writes them as the guest program reads them.
+    pub(crate) fn write_to(&self, pipe: &mut dyn Write) -> anyhow::Result<()> {
         for file in &self.files {
             pipe.write_all(&file.header())?;
             let source = File::open(&file.source)

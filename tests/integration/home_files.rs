@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use git_agent_vm::guest::Guest;
 use git_agent_vm::home_files::HomeFiles;
+use git_agent_vm::provision::{Outcome, Stage, Way};
 use git_agent_vm::ssh::Endpoint;
 
 use crate::support::Lab;
@@ -22,7 +23,7 @@ fn write(lab: &Lab, path: &str, text: &str, mode: u32) {
     fs_err::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn install(lab: &Lab) -> anyhow::Result<()> {
+fn install(lab: &Lab) -> anyhow::Result<Outcome> {
     let dir = lab.path().join("endpoint");
     fs_err::create_dir_all(&dir).unwrap();
     let endpoint = Endpoint {
@@ -34,7 +35,9 @@ fn install(lab: &Lab) -> anyhow::Result<()> {
         config: Some(lab.path().join("ssh/config")),
     };
     git_agent_vm::ui::set_quiet(true);
-    HomeFiles::read(&homedir(lab))?.install(&Guest::new(endpoint, "VM 'agent-vm'".into()))
+    let way = Way { limit: std::time::Duration::from_secs(60), force: false };
+    let files = HomeFiles::read(&homedir(lab))?;
+    Stage::of_home(files).run(&Guest::new(endpoint, "VM 'agent-vm'".into()), way)
 }
 
 fn read(lab: &Lab, path: &str) -> String {
@@ -124,7 +127,8 @@ fn what_cannot_be_written_is_said_and_tried_again() {
     write(&lab, "dir/b", "b\n", 0o644);
     lab.guest_sh("echo in the way >dir").succeeds();
     let error = format!("{:#}", install(&lab).unwrap_err());
-    assert_eq!(error, "cannot make the directory of ~/dir/b in the VM");
+    let why = "cannot make the directory of ~/dir/b in the VM";
+    assert_eq!(error, format!("cannot set up the VM 'agent-vm': home: {why}"));
     assert_eq!(read(&lab, "dir"), "in the way");
     lab.guest_sh("rm dir").succeeds();
     install(&lab).unwrap();

@@ -1,0 +1,83 @@
+# The second guest program: sets the VM up, as root but for `home` and `stages`. Sent like the other
+# one, as this part, the part of one stage, and the last part, which says what there is. Answers as
+# in wire.rs. Whoever runs it sends fields all the time, so that silence means a lost connection and
+# not a slow package.
+set -eu
+program=$1
+shift
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C DEBIAN_FRONTEND=noninteractive
+export PATH LC_ALL DEBIAN_FRONTEND
+umask 022
+nl='
+'
+as_user=no
+# Where stages leave their stamps: of those that root runs, and of `home`.
+stamps=/var/lib/agentvm/stages
+home_stamps=$HOME/.local/state/agentvm/home
+logs=/var/log/agentvm
+child=
+
+field() { printf '%s=%s\0' "$1" "$2"; }
+
+fail() {
+    field fail "failed $1"
+    exit 1
+}
+
+# Shows that we are alive, and ends us where nobody listens any more. The sleep must not keep the
+# connection open.
+start_ticking() {
+    (
+        trap '' PIPE
+        while sleep 5 >/dev/null 2>&1; do
+            field tick '' 2>/dev/null || break
+        done
+        kill -TERM $$
+    ) &
+    ticker=$!
+    trap 'kill "$ticker" 2>/dev/null || :' EXIT
+    trap 'hang_up' TERM HUP
+}
+
+hang_up() {
+    [ -z "$child" ] || kill "$child" 2>/dev/null || :
+    exit 143
+}
+
+# The seconds that the stage has left. By the time since the boot: the clock may be set meanwhile.
+seconds_left() {
+    read -r up _ </proc/uptime
+    left=$((deadline - ${up%%.*}))
+    [ "$left" -gt 0 ] || too_slow
+}
+
+too_slow() { fail_with slow "the limit of $limit s is over"; }
+
+# fail_with CODE WHAT: with the last lines of the log.
+fail_with() {
+    said=$(tr '\r' '\n' <"$log" | grep -v '^[[:space:]]*$' | tail -n 8 | cut -c 1-300)
+    field fail "$1 $2${said:+:$nl$said}"
+    exit 1
+}
+
+# run WHAT CMD…: its output in the log. It ends, with all that it has started, when the stage's limit
+# of time is over or nobody listens any more.
+run() {
+    what=$1
+    shift
+    seconds_left
+    code=0
+    timeout -k 10 "$left" "$@" >>"$log" 2>&1 </dev/null &
+    child=$!
+    wait "$child" || code=$?
+    child=
+    case $code in
+    0) ;;
+    124 | 137) too_slow ;;
+    *) fail_with failed "$what failed in the VM" ;;
+    esac
+}
+
+# What the stage got to read, without what says nothing.
+words_of() { sed '/^$/d' "$1"; }

@@ -1,0 +1,5 @@
+# Installs Debian packages: the lines of the input.
+apply() {
+    receive
+    install_packages "$input"
+}

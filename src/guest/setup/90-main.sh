@@ -1,0 +1,82 @@
+# NONCE HASH NOW VERB ARGS…
+#
+#   stage NAME HASH LIMIT FORCE  runs the stage whose part this is, unless its stamp says HASH and
+#              FORCE is 0. After send= it reads the stage's input. At most LIMIT seconds.
+#              done=unchanged|present|installed|skipped WHY  send=  stage=TEXT  step=TEXT
+#              login=again  kept=PATH  tick=
+#   stages     stamp=NAME HASH and begun=NAME for each
+#   clock      sets the clock to the seconds since 1970 on standard input.
+
+plain() { printf %s "${1#p}"; }
+
+stage() {
+    stage=$(plain "$1") hash=$(plain "$2") limit=$(plain "$3") force=$(plain "$4")
+    stamp=$stamps/$stage log=$logs/$stage.log
+    if [ "$as_user" = yes ]; then
+        stamp=$home_stamps/$stage log=$home_stamps/$stage.log
+    fi
+    (
+        [ "$as_user" = no ] || umask 077
+        mkdir -p "${stamp%/*}" "${log%/*}"
+    ) || fail "cannot make the directories ${stamp%/*} and ${log%/*} in the VM"
+    start_ticking
+    # One that was cut off on the host may be at work still.
+    exec 9>"${stamp%/*}/lock"
+    if ! flock -n 9; then
+        field stage 'waiting for an earlier run that is not over'
+        flock -w "$limit" 9 || fail_with slow 'an earlier run goes on'
+    fi
+    read -r up _ </proc/uptime
+    deadline=$((${up%%.*} + limit))
+    had=
+    [ ! -e "$stamp" ] || read -r had _ <"$stamp" || :
+    if [ "$had" = "$hash" ] && [ "$force" = 0 ]; then
+        field 'done' unchanged
+        return
+    fi
+    : >"$stamp.begun" || fail "cannot write $stamp.begun in the VM: is its disk full?"
+    : >"$log"
+    input=${stamp%/*}/$stage.input
+    result=present
+    apply
+    rm -f "$input"
+    printf '%s %s\n' "$hash" "$result" >"$stamp.new"
+    mv -f "$stamp.new" "$stamp"
+    rm -f "$stamp.begun"
+    field 'done' "$result"
+}
+
+# Takes what the host sends into a file.
+receive() {
+    field send ''
+    cat >"$input" || fail "cannot write $input in the VM"
+    # What was cut off has no such last line.
+    [ "$(tail -n 1 "$input")" = '#end' ] || fail 'the connection was cut off'
+    sed -i '$d' "$input"
+}
+
+stages() {
+    for file in "$stamps"/* "$home_stamps"/*; do
+        name=${file##*/}
+        case $name in
+        *.begun) field begun "${name%.begun}" ;;
+        *[!a-z]*) ;;
+        *) if [ -f "$file" ] && read -r hash rest <"$file"; then field stamp "$name $hash $rest"; fi ;;
+        esac
+    done
+}
+
+verb=$4
+if [ "$verb" != stages ] && [ "$as_user" = no ] && [ "$(id -u)" != 0 ]; then
+    # shellcheck disable=SC2016 # for the shell that sudo starts
+    exec sudo -n sh -c 'eval "$(printf %s "$1" | base64 -d)"' agentvm "$program" "$@"
+fi
+printf 'agentvm/1 %s %s\n' "$1" "$(date +%s)"
+shift 4
+case $verb in
+stage) stage "$@" ;;
+stages) stages ;;
+clock) clock ;;
+*) fail "unknown verb $verb" ;;
+esac
+field end ok
