@@ -49,6 +49,27 @@ impl List {
         }
     }
 
+    /// The text as it is.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Reads a list of which every entry is a `word`, and gives each once, in order. `rule` says
+    /// what an entry is, to stand after one that is none.
+    pub fn words(&self, word: impl Fn(&str) -> bool, rule: &str) -> Result<Vec<String>, Error> {
+        let mut words: Vec<String> = Vec::new();
+        for line in self.lines() {
+            if !word(line.text) {
+                return Err(self.wrong(line, rule));
+            }
+            if !words.iter().any(|known| known == line.text) {
+                words.push(line.text.to_owned());
+            }
+        }
+        Ok(words)
+    }
+
     /// The bytes of a file, which have to be text with plain line ends.
     pub fn new(bytes: Vec<u8>, name: PathBuf) -> Result<Self, Error> {
         let wrong = |at: usize, why: &str| {

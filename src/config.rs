@@ -8,9 +8,11 @@ use std::path::PathBuf;
 
 mod id;
 mod keep_trash;
+mod setup;
 mod trusted;
 
 pub use keep_trash::KeepTrash;
+pub use setup::Extra;
 pub use trusted::Trusted;
 
 use crate::error::Error;
@@ -117,6 +119,10 @@ pub struct Config {
     pub accel: Accel,
     /// `agentvm.common`: a directory whose files replace those of `common/`.
     pub common: Option<PathBuf>,
+    /// `agentvm.extras`: what a VM has besides the packages of `common/`, in order.
+    pub extras: Vec<Extra>,
+    /// `agentvm.stageLimit`: the most time that one stage of setting a VM up may take.
+    pub stage_limit: std::time::Duration,
     /// `agentvm.autoStart`: whether a stopped VM is started by whatever needs it.
     pub auto_start: Option<bool>,
     /// `agentvm.mount`.
@@ -188,6 +194,8 @@ impl Config {
             image: None,
             accel: Accel::Auto,
             common: None,
+            extras: Extra::DEFAULT.to_vec(),
+            stage_limit: setup::STAGE_LIMIT,
             auto_start: None,
             mount: Mounting::Yes,
             trusted: Vec::new(),
@@ -288,6 +296,8 @@ impl Config {
                 }
             }
             "common" => self.common = Some(expand_home(value)),
+            "extras" => self.extras = setup::parse_extras(value)?,
+            "stagelimit" => self.stage_limit = setup::parse_limit(value)?,
             "autostart" => self.auto_start = Some(parse_bool(value)?),
             "fetchlimit" => self.fetch_limit = parse_size(value)?,
             "id" => self.id = Some(value.to_owned()),

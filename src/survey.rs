@@ -14,6 +14,7 @@ use crate::guest::workspaces::{Inspection, Survey};
 use crate::guest::{self, Call, Guest};
 use crate::identity;
 use crate::mount;
+use crate::provision::{Plan, StageState};
 use crate::sanitize::GuestText;
 use crate::vm::{self, State};
 
@@ -58,6 +59,9 @@ pub struct Vm {
     pub trash_bytes: Option<u64>,
     /// How far its clock is ahead of ours, in seconds.
     pub clock_skew_s: Option<i64>,
+    /// How what it is set up with stands to `common/`; null where that could not be learned, and for
+    /// a host that is run by others.
+    pub provision: Option<Vec<StageState>>,
     /// Why something above or the workspaces are null.
     pub error: Option<String>,
     /// For people: what can be done about a VM that is broken.
@@ -139,6 +143,7 @@ pub fn look(config: &Config, repo: Option<&Repo>) -> (Report, Option<anyhow::Err
             trash_entries: None,
             trash_bytes: None,
             clock_skew_s: None,
+            provision: None,
             error: None,
             remedies: Vec::new(),
         },
@@ -203,7 +208,16 @@ fn fill(report: &mut Report, config: &Config, repo: Option<&Repo>) -> anyhow::Re
         .endpoint()?
         .ok_or_else(|| anyhow::anyhow!("the {} has no ssh port", provider.describe()))?;
     let guest = Guest::new(endpoint, provider.describe());
-    ask(report, &guest, config, repo)
+    ask(report, &guest, config, repo)?;
+    if provider.has_lifecycle() {
+        match Plan::look(config, &guest) {
+            Ok(stages) => report.vm.provision = Some(stages),
+            Err(error) => {
+                report.vm.error = Some(format!("cannot tell what it is set up with: {error:#}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn ask(

@@ -23,6 +23,7 @@ mod kept;
 #[cfg(test)]
 mod man;
 mod mount;
+mod provision;
 mod push;
 mod restore;
 mod restore_list;
@@ -59,6 +60,7 @@ enum Verb {
     Start(start::Args),
     Stop(stop::Args),
     Destroy(destroy::Args),
+    Provision(provision::Args),
     Status(status::Args),
     Connect(connect::Args),
     Push(push::Args),
@@ -99,6 +101,7 @@ pub fn main() -> ExitCode {
         Verb::Start(args) => start::run(args),
         Verb::Stop(args) => stop::run(args),
         Verb::Destroy(args) => destroy::run(args),
+        Verb::Provision(args) => provision::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Connect(args) => connect::run(args),
         Verb::Push(args) => push::run(args),

@@ -6,7 +6,7 @@ use crate::cli::mount;
 use crate::config::{self, Config, ProviderKind, UnknownKeys};
 use crate::git::Repo;
 use crate::guest::Guest;
-use crate::provision::Plan;
+use crate::provision::{Plan, Wanted};
 use crate::trash;
 use crate::ui;
 use crate::vm::{self, Provider, Resources, State};
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let endpoint = vm::endpoint(provider.as_ref())?;
     if config.provider == ProviderKind::Lima {
-        plan.apply(&config, &endpoint, &provider.describe())?;
+        plan.apply(&config, &endpoint, &provider.describe(), Wanted::default())?;
     }
     say_what_runs(provider.as_ref())?;
     let guest = Guest::new(endpoint, provider.describe());

@@ -7,6 +7,7 @@ use crate::branch::BranchName;
 use crate::config::{Config, UnknownKeys};
 use crate::error;
 use crate::git::Repo;
+use crate::provision::State;
 use crate::sanitize::GuestText;
 use crate::survey::{self, Mount, Report, Vm, Workspace};
 use crate::ui::{self, Progress};
@@ -60,6 +61,7 @@ fn report_failure(error: &anyhow::Error) -> ExitCode {
 fn text(report: &Report) -> String {
     let mut out = vm_line(report);
     out.push('\n');
+    out.push_str(&set_up_line(&report.vm));
     out.push_str(&mount_line(&report.mount));
     out.push_str(&trash_line(&report.vm));
     if let Some(skew) = report.vm.clock_skew_s.filter(|skew| skew.abs() > 3) {
@@ -107,6 +109,30 @@ fn vm_line(report: &Report) -> String {
         _ => {}
     }
     format!("{what} {}: {}", vm.name, parts.join(", "))
+}
+
+/// Nothing where the VM has what is asked for.
+fn set_up_line(vm: &Vm) -> String {
+    let Some(stages) = &vm.provision else {
+        let why = vm.error.as_ref().filter(|_| vm.status == Some("running"));
+        return why.map(|why| format!("Set-up: {why}\n")).unwrap_or_default();
+    };
+    let of = |state| {
+        let names = stages.iter().filter(|stage| stage.state == state).map(|stage| stage.stage);
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let (differ, unfinished) = (of(State::Differs), of(State::Unfinished));
+    let mut parts = Vec::new();
+    if !unfinished.is_empty() {
+        parts.push(format!("{unfinished} not finished"));
+    }
+    if !differ.is_empty() {
+        parts.push(format!("{differ} not as common/ has it now"));
+    }
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!("Set-up: {}; git agent-vm provision brings it up to date\n", parts.join("; "))
 }
 
 /// Nothing where nothing is mounted: not everybody wants to.

@@ -38,6 +38,8 @@ const KEYS: &[&str] = &[
     "image",
     "accel",
     "common",
+    "extras",
+    "stagelimit",
     "cacerts",
     "mount",
     "autostart",

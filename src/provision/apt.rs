@@ -1,4 +1,5 @@
-//! The stage that installs Debian packages: `packages/apt-packages.txt`.
+//! The stage that installs Debian packages, `packages/apt-packages.txt`, and what the other stages
+//! that do so share with it.
 
 use super::stage::{Name, Stage};
 use crate::common::List;
@@ -8,9 +9,13 @@ use crate::error::Error;
 
 /// Reads the list. `None` where it names nothing.
 pub(super) fn load(config: &Config) -> anyhow::Result<Option<Stage>> {
-    let list = List::load(config, "packages/apt-packages.txt", embedded::APT_PACKAGES)?;
-    let packages = parse(&list)?;
+    let packages = packages(config, "packages/apt-packages.txt", embedded::APT_PACKAGES)?;
     Ok((!packages.is_empty()).then(|| Stage::of_text(Name::Apt, 2, lines(&packages))))
+}
+
+/// The Debian packages of a list, `NAME` or `NAME=VERSION`, in order.
+pub(super) fn packages(config: &Config, name: &str, built_in: &str) -> anyhow::Result<Vec<String>> {
+    Ok(parse(&List::load(config, name, built_in)?)?)
 }
 
 /// One a line.
@@ -18,18 +23,8 @@ pub(super) fn lines(words: &[String]) -> String {
     words.iter().map(|word| format!("{word}\n")).collect()
 }
 
-/// Debian packages, `NAME` or `NAME=VERSION`, in order.
-pub(super) fn parse(list: &List) -> Result<Vec<String>, Error> {
-    let mut packages: Vec<String> = Vec::new();
-    for line in list.lines() {
-        if !is_package(line.text) {
-            return Err(list.wrong(line, "is not a package: one NAME or NAME=VERSION a line"));
-        }
-        if !packages.iter().any(|known| known == line.text) {
-            packages.push(line.text.to_owned());
-        }
-    }
-    Ok(packages)
+fn parse(list: &List) -> Result<Vec<String>, Error> {
+    list.words(is_package, "is not a package: one NAME or NAME=VERSION a line")
 }
 
 /// Debian's rule for names (at least two of `a-z0-9+.-`, beginning with a letter or digit), an
@@ -67,8 +62,11 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_list_is_good() {
+    fn the_built_in_lists_are_good() {
         assert!(parsed(embedded::APT_PACKAGES).unwrap().contains(&"git".to_owned()));
+        assert!(parsed(embedded::PODMAN_PACKAGES).unwrap().contains(&"podman".to_owned()));
+        assert!(parsed(embedded::DOCKER_PACKAGES).unwrap().contains(&"docker.io".to_owned()));
+        assert!(!parsed(embedded::NESTED_PACKAGES).unwrap().is_empty());
     }
 
     #[test]

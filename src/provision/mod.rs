@@ -4,20 +4,28 @@
 //! and is carried on by the next start where it failed. Everything in `common/` is checked before
 //! the first stage runs. Knows nothing of workspaces.
 
-use std::time::Duration;
-
 use crate::config::Config;
 use crate::environment::Names;
-use crate::guest::{Call, Guest};
+use crate::error::Error;
+use crate::guest::Guest;
 use crate::home_files::HomeFiles;
 use crate::ssh::Endpoint;
 use crate::state::{self, Lock};
 
 mod apt;
+mod extras;
+mod npm;
 pub(crate) mod program;
+mod python;
 mod stage;
+mod status;
+mod tools;
+mod versions;
 
 pub use stage::{Name, Outcome, Stage, Way};
+use status::stamps;
+pub use status::{StageState, State};
+use versions::Versions;
 
 /// What a VM is to get, read and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,14 +33,13 @@ pub struct Plan {
     stages: Vec<Stage>,
 }
 
-/// What the VM says of a stage.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp {
-    name: Name,
-    /// Of the input that it last ran to its end with.
-    hash: Option<String>,
-    /// Whether it has begun since and not come to its end.
-    begun: bool,
+/// Which stages are meant.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    /// These; none means all.
+    pub names: &'a [Name],
+    /// Those too that have not changed.
+    pub force: bool,
 }
 
 impl Plan {
@@ -42,58 +49,75 @@ impl Plan {
         // Only `connect` uses these; what is wrong there is said as early as all the rest.
         Names::load(config)?;
         let home = Some(HomeFiles::load(config)?).filter(|files| !files.is_empty());
+        let versions = Versions::load(config)?;
         // First what needs no network.
-        let stages = [home.map(Stage::of_home), apt::load(config)?];
+        let stages = [
+            home.map(Stage::of_home),
+            Some(Stage::of_text(Name::System, 1, format!("{}\n", config.vm))),
+            apt::load(config)?,
+            extras::podman(config)?,
+            extras::docker(config)?,
+            extras::nested(config, &versions)?,
+            npm::load(config, &versions)?,
+            python::load(config)?,
+            tools::load(config, &versions)?,
+        ];
         Ok(Self { stages: stages.into_iter().flatten().collect() })
     }
 
-    /// Applies it to the VM at `endpoint`. Does nothing there that need not be done.
+    /// Applies it to the VM at `endpoint`, and gives what came of each stage. Does nothing there that
+    /// need not be done; where another command is at it, waits for that one.
     pub fn apply(
         &self,
         config: &Config,
         endpoint: &Endpoint,
         describe: &str,
-    ) -> anyhow::Result<()> {
+        wanted: Wanted<'_>,
+    ) -> anyhow::Result<Vec<(Name, Outcome)>> {
+        self.check(wanted)?;
         let locks = state::private_dir(&state::root()?.join("vm"))?;
         let _lock = Lock::take(
             &locks.join(format!("{}.setup.lock", config.vm)),
             &format!("git agent-vm to finish setting up the {describe}"),
         )?;
-        let guest = Guest::new(endpoint.clone(), describe.to_owned());
-        let stamps = stamps(&guest)?;
-        let way = Way { limit: Duration::from_secs(30 * 60), force: false };
-        for stage in &self.stages {
-            let stamp = stamps.iter().find(|stamp| stamp.name == stage.name());
-            if !stamp.is_some_and(|stamp| stamp.is_of(stage)) {
-                stage.run(&guest, way)?;
-            }
-        }
-        Ok(())
+        let way = Way { limit: config.stage_limit, force: wanted.force };
+        self.run(&Guest::new(endpoint.clone(), describe.to_owned()), way, wanted.names)
     }
-}
 
-impl Stamp {
-    fn is_of(&self, stage: &Stage) -> bool {
-        !self.begun && self.hash.as_deref() == Some(stage.hash())
-    }
-}
-
-/// What the VM says of the stages, in one session.
-fn stamps(guest: &Guest) -> anyhow::Result<Vec<Stamp>> {
-    let mut stamps: Vec<Stamp> =
-        Name::ALL.iter().map(|&name| Stamp { name, hash: None, begun: false }).collect();
-    for field in guest.ask(&Call::of(program::STAGES, "stages"), &[])? {
-        let Some(text) = field.value.as_clean_str() else { continue };
-        let mut words = text.split(' ');
-        let name = words.next().unwrap_or_default();
-        let Some(stamp) = stamps.iter_mut().find(|stamp| stamp.name.word() == name) else {
-            continue;
-        };
-        match field.key.as_str() {
-            "stamp" => stamp.hash = words.next().map(str::to_owned),
-            "begun" => stamp.begun = true,
-            _ => {}
+    /// The same without a lock; `names` are the stages that are meant, or none for all.
+    pub fn run(
+        &self,
+        guest: &Guest,
+        way: Way,
+        names: &[Name],
+    ) -> anyhow::Result<Vec<(Name, Outcome)>> {
+        let stamps = stamps(guest)?;
+        let meant = |stage: &&Stage| names.is_empty() || names.contains(&stage.name());
+        let mut outcomes = Vec::new();
+        for stage in self.stages.iter().filter(meant) {
+            let done = stamps.iter().any(|stamp| stamp.is_of(stage));
+            let outcome =
+                if done && !way.force { Outcome::Unchanged } else { stage.run(guest, way)? };
+            outcomes.push((stage.name(), outcome));
         }
+        Ok(outcomes)
     }
-    Ok(stamps)
+
+    /// Refuses a stage that is asked for by name and has nothing to do.
+    pub fn check(&self, wanted: Wanted<'_>) -> Result<(), Error> {
+        let idle = wanted.names.iter().find(|name| !self.names().any(|known| known == **name));
+        let Some(name) = idle else { return Ok(()) };
+        let word = name.word();
+        let error = Error::usage(format!("there is nothing for the stage {word} to do"));
+        Err(match name {
+            Name::Podman | Name::Docker | Name::Nested => error.hint(format!(
+                "git config --global agentvm.extras '{word}' switches it on (several: 'podman docker')"
+            )),
+            _ => error.hint("git agent-vm provision --help says which file it goes by"),
+        })
+    }
+
+    fn names(&self) -> impl Iterator<Item = Name> {
+        self.stages.iter().map(Stage::name)
+    }
 }

@@ -18,12 +18,39 @@ pub(crate) const CLOCK: &str = program!("20-clock");
 pub(super) const STAGES: &str = program!();
 
 const HOME: &str = program!("20-home");
+const SYSTEM: &str = program!("20-system");
 const APT: &str = program!("15-packages", "20-apt");
+const PODMAN: &str = program!("15-packages", "17-user", "20-podman");
+const DOCKER: &str = program!("15-packages", "17-user", "20-docker");
+const NESTED: &str = program!("15-packages", "16-download", "17-user", "20-nested");
+const NPM: &str = program!("16-download", "20-npm");
+const PYTHON: &str = program!("16-download", "20-python");
+const TOOLS: &str = program!("20-tools");
 
 /// The program that runs a stage.
 pub(super) fn of(name: Name) -> &'static str {
     match name {
         Name::Home => HOME,
+        Name::System => SYSTEM,
         Name::Apt => APT,
+        Name::Podman => PODMAN,
+        Name::Docker => DOCKER,
+        Name::Nested => NESTED,
+        Name::Npm => NPM,
+        Name::Python => PYTHON,
+        Name::Tools => TOOLS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_program_can_be_sent() {
+        for name in Name::ALL {
+            // base64 makes four bytes of three; see `guest::call`.
+            assert!(of(*name).len() < (90 << 10) / 4 * 3, "{name:?}");
+        }
     }
 }

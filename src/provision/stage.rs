@@ -21,20 +21,51 @@ use crate::ui::{self, Progress};
 pub enum Name {
     /// The files of homedir/
     Home,
+    /// The marker /etc/agent-environment, and the PATH of login shells
+    System,
     /// The Debian packages of packages/apt-packages.txt
     Apt,
+    /// Podman, for containers without root
+    Podman,
+    /// Docker, where agentvm.extras names it
+    Docker,
+    /// QEMU and Lima for VMs in the VM, where agentvm.extras names them
+    Nested,
+    /// npm, and the programs of packages/npm-packages.txt
+    Npm,
+    /// The programs of packages/python-packages.txt
+    Python,
+    /// What scripts/install-tools.sh installs of packages/versions.txt
+    Tools,
 }
 
 impl Name {
     /// All of them, in order.
-    pub const ALL: &[Self] = &[Self::Home, Self::Apt];
+    pub const ALL: &[Self] = &[
+        Self::Home,
+        Self::System,
+        Self::Apt,
+        Self::Podman,
+        Self::Docker,
+        Self::Nested,
+        Self::Npm,
+        Self::Python,
+        Self::Tools,
+    ];
 
     /// The word for it, on the command line and in the guest: lower-case letters.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Self::Home => "home",
+            Self::System => "system",
             Self::Apt => "apt",
+            Self::Podman => "podman",
+            Self::Docker => "docker",
+            Self::Nested => "nested",
+            Self::Npm => "npm",
+            Self::Python => "python",
+            Self::Tools => "tools",
         }
     }
 
@@ -124,9 +155,13 @@ impl Stage {
         let mut session = guest.open(&call).map_err(|error| guest.explain(error))?;
         let began = Instant::now();
         let outcome = self.follow(guest, &mut session)?;
-        if outcome == Outcome::Done {
-            let seconds = began.elapsed().as_secs();
-            ui::note(&format!("{}: done in {seconds} s", self.doing(guest)));
+        let doing = self.doing(guest);
+        match &outcome {
+            Outcome::Done => {
+                ui::note(&format!("{doing}: done in {} s", began.elapsed().as_secs()));
+            }
+            Outcome::Skipped(why) => ui::note(&format!("{doing}: left out, {why}")),
+            Outcome::Unchanged | Outcome::Present => {}
         }
         Ok(outcome)
     }
@@ -177,7 +212,9 @@ impl Stage {
         let (describe, name) = (guest.describe(), self.name.word());
         Error::new(kind_of(error), format!("cannot set up the {describe}: {name}: {error:#}"))
             .hint(format!("git agent-vm connect -- cat {} shows the whole log", self.log()))
-            .hint("git agent-vm start tries again; what is there can be used meanwhile")
+            .hint(format!(
+                "git agent-vm provision goes on with {name}; what is there can be used meanwhile"
+            ))
             .into()
     }
 

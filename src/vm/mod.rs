@@ -5,7 +5,7 @@
 
 use crate::config::{Config, ProviderKind};
 use crate::error::Error;
-use crate::provision::Plan;
+use crate::provision::{Plan, Wanted};
 use crate::ssh::Endpoint;
 use crate::ui;
 
@@ -180,9 +180,9 @@ pub fn ready(config: &Config, need: Need) -> anyhow::Result<Endpoint> {
     provider.start()?;
     let endpoint = endpoint(provider.as_ref())?;
     // What the caller is after may work without the packages that failed.
-    if let Err(error) = plan.apply(config, &endpoint, &provider.describe()) {
+    if let Err(error) = plan.apply(config, &endpoint, &provider.describe(), Wanted::default()) {
         ui::warning(&format!("{error:#}"));
-        ui::hint("git agent-vm start tries again");
+        ui::hint("git agent-vm provision tries again");
     }
     Ok(endpoint)
 }

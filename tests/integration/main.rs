@@ -36,6 +36,7 @@ mod odd_names;
 mod odd_repositories;
 mod odd_trees;
 mod partial;
+mod provision;
 mod push;
 mod push_cut_off;
 mod push_refused;

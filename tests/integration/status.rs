@@ -22,6 +22,7 @@ const VM: &[(&str, &[&str])] = &[
     ("trash_entries", &["number", "null"]),
     ("trash_bytes", &["number", "null"]),
     ("clock_skew_s", &["number", "null"]),
+    ("provision", &["array", "null"]),
 ];
 const WORKSPACE: &[(&str, &[&str])] = &[
     ("name", &["string"]),

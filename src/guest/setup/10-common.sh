@@ -5,9 +5,6 @@
 set -eu
 program=$1
 shift
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-LC_ALL=C DEBIAN_FRONTEND=noninteractive
-export PATH LC_ALL DEBIAN_FRONTEND
 umask 022
 nl='
 '

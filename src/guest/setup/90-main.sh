@@ -20,8 +20,10 @@ stage() {
         mkdir -p "${stamp%/*}" "${log%/*}"
     ) || fail "cannot make the directories ${stamp%/*} and ${log%/*} in the VM"
     start_ticking
+    # Not by `:`, which ends the shell where it fails.
+    printf '' >>"${stamp%/*}/lock" || fail "cannot write to ${stamp%/*} in the VM"
+    exec 9>>"${stamp%/*}/lock"
     # One that was cut off on the host may be at work still.
-    exec 9>"${stamp%/*}/lock"
     if ! flock -n 9; then
         field stage 'waiting for an earlier run that is not over'
         flock -w "$limit" 9 || fail_with slow 'an earlier run goes on'
@@ -30,17 +32,18 @@ stage() {
     deadline=$((${up%%.*} + limit))
     had=
     [ ! -e "$stamp" ] || read -r had _ <"$stamp" || :
-    if [ "$had" = "$hash" ] && [ "$force" = 0 ]; then
+    if [ "$had" = "$hash" ] && [ ! -e "$stamp.begun" ] && [ "$force" = 0 ]; then
         field 'done' unchanged
         return
     fi
-    : >"$stamp.begun" || fail "cannot write $stamp.begun in the VM: is its disk full?"
-    : >"$log"
+    printf '' >"$stamp.begun" && printf '' >"$log" ||
+        fail "cannot write $stamp.begun and $log in the VM: is its disk full?"
     input=${stamp%/*}/$stage.input
     result=present
     apply
     rm -f "$input"
-    printf '%s %s\n' "$hash" "$result" >"$stamp.new"
+    printf '%s %s\n' "$hash" "$result" >"$stamp.new" ||
+        fail "cannot write $stamp.new in the VM: is its disk full?"
     mv -f "$stamp.new" "$stamp"
     rm -f "$stamp.begun"
     field 'done' "$result"
@@ -71,6 +74,9 @@ if [ "$verb" != stages ] && [ "$as_user" = no ] && [ "$(id -u)" != 0 ]; then
     # shellcheck disable=SC2016 # for the shell that sudo starts
     exec sudo -n sh -c 'eval "$(printf %s "$1" | base64 -d)"' agentvm "$program" "$@"
 fi
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C DEBIAN_FRONTEND=noninteractive
+export PATH LC_ALL DEBIAN_FRONTEND
 printf 'agentvm/1 %s %s\n' "$1" "$(date +%s)"
 shift 4
 case $verb in

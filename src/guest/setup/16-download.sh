@@ -1,0 +1,36 @@
+# What the stages that download by themselves have in common.
+
+# download URL FILE ALGORITHM SUM
+download() {
+    command -v curl >/dev/null || fail 'there is no curl in the VM: it belongs into apt-packages.txt'
+    run "the download of $1" curl -fsSL --retry 2 --connect-timeout 30 -o "$2" "$1"
+    printf '%s  %s\n' "$4" "$2" | "$3sum" --check --status ||
+        fail "what came from $1 is not what versions.txt pins: it has another $3 sum"
+}
+
+# Whether VERSION is what was asked for: nothing, a version, or the beginning of one up to a dot; an
+# asterisk at its end says the same.
+fits() {
+    [ -n "$1" ] || return 1
+    case ${2%.\*} in
+    '' | '*' | "$1") return 0 ;;
+    esac
+    case $1 in
+    "${2%.\*}".*) ;;
+    *) return 1 ;;
+    esac
+}
+
+# each_missing INSTALL: calls it with each line of the input that is_there does not find, with force
+# with all.
+each_missing() {
+    number=0
+    count=$(wc -l <"$input")
+    while IFS= read -r wanted <&4; do
+        number=$((number + 1))
+        if [ "$force" = 0 ] && is_there "$wanted"; then continue; fi
+        field stage "installing $wanted ($number of $count)"
+        "$1" "$wanted"
+        result=installed
+    done 4<"$input"
+}

@@ -1,0 +1,37 @@
+# Programs from PyPI, each in an environment of its own, for everybody. The input is NAME[==VERSION]
+# lines.
+
+export PIPX_HOME=/opt/pipx PIPX_BIN_DIR=/usr/local/bin PIPX_MAN_DIR=/usr/local/share/man
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+export PIP_DEFAULT_TIMEOUT="${PIP_DEFAULT_TIMEOUT:-30}" PIP_RETRIES="${PIP_RETRIES:-2}"
+
+venv_of() {
+    name=${1%%==*}
+    printf '%s/venvs/%s' "$PIPX_HOME" "${name%%\[*}" | sed 's/[-_.]\{1,\}/-/g' | tr '[:upper:]' '[:lower:]'
+}
+
+is_there() {
+    metadata=$(venv_of "$1")/pipx_metadata.json
+    [ -e "$metadata" ] || return 1
+    version=$(python3 -c 'import json, sys
+print(json.load(open(sys.argv[1]))["main_package"]["package_version"])' "$metadata" 2>/dev/null) || return 1
+    [ "$1" != "${1#*==}" ] || return 0
+    # shellcheck disable=SC2254 # a version may be a pattern, as for pip
+    case $version in
+    ${1#*==} | ${1#*==}.0) ;;
+    *) return 1 ;;
+    esac
+}
+
+install_one() {
+    # One that was cut off is in the way.
+    rm -rf "$(venv_of "$1")"
+    run "pipx install $1" pipx install --force "$1"
+}
+
+apply() {
+    receive
+    command -v pipx >/dev/null ||
+        fail 'there is no pipx in the VM: python-packages.txt needs pipx in apt-packages.txt'
+    each_missing install_one
+}

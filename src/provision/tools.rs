@@ -1,0 +1,19 @@
+//! The stage that runs `scripts/install-tools.sh` with what `packages/versions.txt` names.
+
+use super::apt::lines;
+use super::stage::{Name, Stage};
+use super::versions::Versions;
+use crate::common::List;
+use crate::config::Config;
+use crate::embedded;
+
+/// Reads the script. `None` where it is the one that is built in and has nothing to install.
+pub(super) fn load(config: &Config, versions: &Versions) -> anyhow::Result<Option<Stage>> {
+    let script = List::load(config, "scripts/install-tools.sh", embedded::INSTALL_TOOLS)?;
+    let tools = versions.of_tools();
+    if tools.is_empty() && script.text() == embedded::INSTALL_TOOLS {
+        return Ok(None);
+    }
+    let text = format!("{}\n{}\n", lines(&tools), script.text());
+    Ok(Some(Stage::of_text(Name::Tools, 1, text)))
+}

@@ -1,0 +1,7 @@
+//! Setting a VM up: the stages' machinery and each stage, over a real ssh. What `start` and
+//! `provision` do with them is in `real_vm`.
+
+mod bad_input;
+mod machine;
+mod packages;
+mod stages;

@@ -1,0 +1,204 @@
+//! What each stage does with its list.
+
+use git_agent_vm::provision::{Name, Outcome};
+use sha2::{Digest as _, Sha256, Sha512};
+
+use super::machine::Machine;
+
+fn hex(bytes: impl AsRef<[u8]>) -> String {
+    bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What curl will bring: an archive with a file in `package/bin/`.
+fn archive(machine: &Machine) -> Vec<u8> {
+    let script = "mkdir -p package/bin && echo '{\n \"version\": \"11.0.1\"\n}' >package/package.json \
+        && echo it >package/bin/npm-cli.js && chmod 755 package/bin/npm-cli.js \
+        && tar -czf download package && cat download";
+    machine.lab.guest_sh(script).succeeds().stdout
+}
+
+#[test]
+fn cut_off_installation_is_mended_before_anything_else() {
+    let Some(machine) = Machine::new() else { return };
+    machine.fake("dpkg", "[ \"$1\" != --audit ] || echo 'half-configured: git'");
+    machine.list("apt-packages", "git\n");
+    machine.apply(Name::Apt);
+    let calls = machine.calls();
+    let at = |text: &str| calls.iter().position(|call| call.contains(text)).unwrap();
+    assert!(at("dpkg --configure -a") < at("--fix-broken install"), "{calls:#?}");
+    assert!(at("--fix-broken install") < at("install git"), "{calls:#?}");
+}
+
+#[test]
+fn npm_packages_are_installed_one_by_one_as_pinned() {
+    let Some(machine) = Machine::new() else { return };
+    machine.list("npm-packages", "one\n@scope/two@1\nthree@2.0.0\n");
+    assert_eq!(machine.apply(Name::Npm), Outcome::Done);
+    machine.calls();
+    // 1.2.3 is a version 1; another version was asked for of the rest.
+    machine.list("npm-packages", "one@1.2\n@scope/two@1\nthree@3.0.0\nfour\n");
+    machine.apply(Name::Npm);
+    let calls = machine.calls();
+    let installed: Vec<&str> = calls
+        .iter()
+        .filter(|call| call.starts_with("npm install"))
+        .map(|call| call.rsplit_once(" -- ").unwrap().1)
+        .collect();
+    assert_eq!(installed, ["three@3.0.0", "four"]);
+
+    machine.list("npm-packages", "five\nno-such\n");
+    let text = machine.fails(Name::Npm);
+    assert!(text.contains("npm: npm install --global no-such failed in the VM:\n"), "{text}");
+    assert!(text.ends_with("'no-such' is not in this registry."), "{text}");
+    // What was installed before it is not installed again.
+    machine.calls();
+    machine.list("npm-packages", "five\nsix\n");
+    machine.apply(Name::Npm);
+    let calls = machine.calls();
+    assert!(!calls.iter().any(|call| call.ends_with(" five")), "{calls:#?}");
+}
+
+#[test]
+fn npm_itself_comes_as_pinned() {
+    let Some(machine) = Machine::new() else { return };
+    let sum = hex(Sha512::digest(archive(&machine)));
+    machine.list("versions", &format!("NPM=11.0.1\nNPM_SHA512={}\n", "0".repeat(128)));
+    let text = machine.fails(Name::Npm);
+    assert!(text.ends_with("is not what versions.txt pins: it has another sha512 sum"), "{text}");
+    machine.as_root("test -e /usr/local/bin/npm").fails(1);
+
+    machine.list("versions", &format!("NPM=11.0.1\nNPM_SHA512={sum}\n"));
+    assert_eq!(machine.apply(Name::Npm), Outcome::Done);
+    machine
+        .as_root("cat /usr/local/bin/npm /usr/local/lib/node_modules/npm/npmrc; ls /usr/local")
+        .succeeds()
+        .stdout_is("it\nprefix = /usr/local\nbin\nlib\nsbin");
+    let calls = machine.calls();
+    let urls: Vec<&String> = calls.iter().filter(|call| call.starts_with("curl")).collect();
+    assert!(urls[1].ends_with("/npm/-/npm-11.0.1.tgz"), "{urls:#?}");
+    // Another list does not bring it again.
+    machine.list("npm-packages", "one\n");
+    machine.apply(Name::Npm);
+    assert!(!machine.calls().iter().any(|call| call.starts_with("curl")));
+}
+
+#[test]
+fn without_node_the_pin_of_npm_is_no_error_and_a_package_is() {
+    let Some(machine) = Machine::new() else { return };
+    if machine
+        .lab
+        .host("sh", ["-c", "PATH=/usr/sbin:/usr/bin:/sbin:/bin command -v node"])
+        .run()
+        .code
+        == 0
+    {
+        eprintln!("left out: there is a Node here");
+        return;
+    }
+    machine.lab.guest_sh("rm fakes/node").succeeds();
+    machine.list("versions", &format!("NPM=11.0.1\nNPM_SHA512={}\n", "0".repeat(128)));
+    let outcome = machine.apply(Name::Npm);
+    assert_eq!(outcome, Outcome::Skipped("there is no Node in the VM".into()));
+    machine.list("npm-packages", "one\n");
+    let text = machine.fails(Name::Npm);
+    assert!(text.ends_with("npm-packages.txt needs nodejs in apt-packages.txt"), "{text}");
+}
+
+#[test]
+fn python_programs_are_installed_as_pinned() {
+    let Some(machine) = Machine::new() else { return };
+    machine.list("python-packages", "uv\nruff==1.2.*\n");
+    assert_eq!(machine.apply(Name::Python), Outcome::Done);
+    machine.calls();
+    machine.list("python-packages", "uv==1.2.3\nruff==1.2\n");
+    machine.apply(Name::Python);
+    let calls = machine.calls();
+    assert_eq!(calls, ["pipx install --force ruff==1.2"]);
+    // One that was cut off is made anew.
+    machine
+        .as_root("rm /opt/pipx/venvs/uv/pipx_metadata.json; touch /opt/pipx/venvs/uv/half")
+        .succeeds();
+    machine.list("python-packages", "uv\n");
+    assert_eq!(machine.apply(Name::Python), Outcome::Done);
+}
+
+#[test]
+fn tools_are_installed_with_their_checksums_only() {
+    let Some(machine) = Machine::new() else { return };
+    machine
+        .lab
+        .guest_sh("printf '#!/bin/sh\\necho Haskell Dockerfile Linter 2.0.0\\n' >download")
+        .succeeds();
+    let bytes = machine.lab.guest_sh("cat download").succeeds().stdout;
+    let versions = |sum: &str| {
+        format!("HADOLINT=2.0.0\nHADOLINT_SHA256_AMD64={sum}\nHADOLINT_SHA256_ARM64={sum}\n")
+    };
+    machine.list("versions", &versions(&"0".repeat(64)));
+    let text = machine.fails(Name::Tools);
+    assert!(text.ends_with("is not what versions.txt pins: it has another sha256 sum"), "{text}");
+    machine.list("versions", "HADOLINT=2.0.0\n");
+    let text = machine.fails(Name::Tools);
+    assert!(text.contains("versions.txt has no HADOLINT_SHA256_A"), "{text}");
+    machine.list("versions", &versions(&hex(Sha256::digest(&bytes))));
+    assert_eq!(machine.apply(Name::Tools), Outcome::Done);
+    machine.as_root("hadolint").succeeds().stdout_is("Haskell Dockerfile Linter 2.0.0");
+    // It is there; another run downloads nothing.
+    machine.calls();
+    machine.try_apply(&[Name::Tools], true).unwrap();
+    assert_eq!(machine.calls(), [""; 0]);
+
+    machine.list("versions", "FOO=1\n");
+    let text = machine.fails(Name::Tools);
+    assert!(text.ends_with("versions.txt names FOO, which nothing here installs"), "{text}");
+}
+
+#[test]
+fn failed_download_is_named() {
+    let Some(machine) = Machine::new() else { return };
+    machine.fake("curl", "echo 'curl: (6) Could not resolve host: go.dev' >&2; exit 6");
+    let sum = "0".repeat(64);
+    machine.list("versions", &format!("GO=1.2.3\nGO_SHA256_AMD64={sum}\nGO_SHA256_ARM64={sum}\n"));
+    let text = machine.fails(Name::Tools);
+    assert!(text.contains("\ncurl: (6) Could not resolve host: go.dev\n"), "{text}");
+    assert!(text.contains("https://go.dev/dl/go1.2.3.linux-"), "{text}");
+    assert!(text.ends_with(".tar.gz can't be downloaded"), "{text}");
+}
+
+#[test]
+fn podman_gets_ids_that_nobody_has_and_docker_a_group() {
+    let Some(mut machine) = Machine::new() else { return };
+    machine.extras = "podman docker";
+    machine.fake("usermod", ":");
+    machine.fake("loginctl", ":");
+    machine.fake("systemctl", ":");
+    machine.fake("id", "case $* in -u) echo 0 ;; *) echo agent ;; esac");
+    machine.list("podman-packages", "podman\n");
+    machine.list("docker-packages", "docker.io\n");
+    machine.as_root("echo other:500000:1000 >/etc/subuid; echo agent:1:2 >/etc/subgid").succeeds();
+    assert_eq!(machine.apply(Name::Podman), Outcome::Done);
+    let calls = machine.calls();
+    let changed: Vec<&String> = calls
+        .iter()
+        .filter(|call| call.starts_with("usermod") || call.starts_with("loginctl"))
+        .collect();
+    assert_eq!(
+        changed,
+        ["usermod --add-subuids 501000-566535 agent", "loginctl enable-linger agent"]
+    );
+    assert_eq!(machine.apply(Name::Docker), Outcome::Done);
+    let calls = machine.calls();
+    assert!(calls.contains(&"usermod --append --groups docker agent".to_owned()), "{calls:#?}");
+    assert!(calls.contains(&"systemctl disable docker.service containerd.service".to_owned()));
+}
+
+#[test]
+fn vms_in_the_vm_are_left_out_with_a_reason() {
+    let Some(mut machine) = Machine::new() else { return };
+    machine.extras = "nested";
+    machine.list("versions", "LIMA=2.2.0\n");
+    let why = "the VM has no /dev/kvm: this machine does not let a VM run others";
+    assert_eq!(machine.apply(Name::Nested), Outcome::Skipped(why.into()));
+    assert_eq!(machine.calls(), [""; 0]);
+    // It is not tried at each start.
+    assert_eq!(machine.apply(Name::Nested), Outcome::Unchanged);
+}
