@@ -95,7 +95,7 @@ passed_environment() {
             [ ! -f "$value" ] || value=$(readable_ca "$user" "$value") ;;
         esac
         printf '%s=%s\0' "$name" "$value"
-    done < <(compgen -e | grep -E '^((https?|no|all)_proxy|(HTTPS?|NO|ALL)_PROXY|SSL_CERT_(FILE|DIR)|CURL_CA_BUNDLE|GIT_SSL_CAINFO|CARGO_(HTTP|NET|BUILD)_.*|CARGO_TERM_.*|NODE_EXTRA_CA_CERTS|REQUESTS_CA_BUNDLE|PIP_(CERT|INDEX_URL)|RUSTUP_(DIST_SERVER|UPDATE_ROOT)|AGENTVM_.*|CI|TERM|LANG|LC_ALL|NO_COLOR|TZ)$')
+    done < <(compgen -e | grep -E '^((https?|no|all)_proxy|(HTTPS?|NO|ALL)_PROXY|SSL_CERT_(FILE|DIR)|CURL_CA_BUNDLE|GIT_SSL_CAINFO|CARGO_(HTTP|NET|BUILD)_.*|CARGO_TERM_.*|NODE_EXTRA_CA_CERTS|REQUESTS_CA_BUNDLE|PIP_(CERT|INDEX_URL)|npm_config_registry|RUSTUP_(DIST_SERVER|UPDATE_ROOT)|AGENTVM_.*|CI|TERM|LANG|LC_ALL|NO_COLOR|TZ)$')
 }
 
 # go_on_as USER PROGRAM [ARG…]: replaces this process, in the user's copy of
