@@ -168,7 +168,7 @@ fn proxies(provider: ProviderKind, is_set: impl Fn(&str) -> bool) -> Option<Chec
     (provider == ProviderKind::Lima && !set.is_empty()).then(|| {
         Check::info("proxy", format!("a proxy is set ({}), and Lima is not told of it", set.join(", ")))
             .why("a proxy often holds a password, which would stay readable in the VM's processes; where Debian's image cannot be fetched directly, build one")
-            .fix("scripts/build-image DIR, then git config --global agentvm.image DIR")
+            .fix("scripts/build-image --common DIR, then git config --global agentvm.image DIR")
     })
 }
 

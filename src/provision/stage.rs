@@ -172,7 +172,7 @@ impl Stage {
 
     fn follow(&self, guest: &Guest, session: &mut Session) -> anyhow::Result<Outcome> {
         let doing = self.doing(guest);
-        let mut outcome = Outcome::Unchanged;
+        let mut outcome = None;
         let mut progress: Option<Progress> = None;
         while let Some(field) = session.field()? {
             let value = &field.value;
@@ -191,11 +191,11 @@ impl Stage {
                 }
                 // Who is in a group is decided when a connection is made.
                 ("login", _) => guest.endpoint().forget_master(),
-                ("done", _) => outcome = Outcome::of_words(&value.to_string()),
+                ("done", _) => outcome = Some(Outcome::of_words(&value.to_string())),
                 _ => {}
             }
         }
-        Ok(outcome)
+        outcome.ok_or_else(|| anyhow::anyhow!("the guest's answer makes no sense"))
     }
 
     fn write_to(&self, pipe: &mut dyn Write) -> anyhow::Result<()> {
@@ -210,19 +210,17 @@ impl Stage {
 
     fn explain(&self, guest: &Guest, error: &anyhow::Error) -> anyhow::Error {
         let (describe, name) = (guest.describe(), self.name.word());
-        Error::new(kind_of(error), format!("cannot set up the {describe}: {name}: {error:#}"))
-            .hint(format!("git agent-vm connect -- cat {} shows the whole log", self.log()))
-            .hint(format!(
-                "git agent-vm provision goes on with {name}; what is there can be used meanwhile"
-            ))
-            .into()
-    }
-
-    fn log(&self) -> String {
-        match self.input {
-            Input::Home(_) => ".local/state/agentvm/home/home.log".to_owned(),
-            Input::Text(_) => format!("/var/log/agentvm/{}.log", self.name.word()),
+        let mut explained =
+            Error::new(kind_of(error), format!("cannot set up the {describe}: {name}: {error:#}"));
+        let known = error.downcast_ref::<Error>().map(Error::hints).unwrap_or_default();
+        explained = known.iter().fold(explained, Error::hint);
+        if matches!(self.input, Input::Text(_)) {
+            explained = explained.hint(format!(
+                "git agent-vm connect -- cat /var/log/agentvm/{name}.log shows the whole log"
+            ));
         }
+        let next = "goes on there; what is in the VM can be used meanwhile";
+        explained.hint(format!("git agent-vm provision {next}")).into()
     }
 }
 

@@ -94,7 +94,7 @@ impl Lima {
                 super::limactl::messages(&output.stderr)
             ));
             if image.is_none() {
-                error = error.hint("without a way to Debian's images, build one: scripts/build-image, then git config --global agentvm.image DIR");
+                error = error.hint("without a way to Debian's images, build one: scripts/build-image --common DIR, then git config --global agentvm.image DIR");
             }
             for file in super::check::override_files(self.limactl.home()) {
                 error = error.hint(format!("{} changes every VM of Lima", file.display()));

@@ -78,7 +78,7 @@ fn failure_shows_the_log_and_the_next_run_goes_on() {
         known.hints(),
         [
             "git agent-vm connect -- cat /var/log/agentvm/apt.log shows the whole log",
-            "git agent-vm provision goes on with apt; what is there can be used meanwhile"
+            "git agent-vm provision goes on there; what is in the VM can be used meanwhile"
         ]
     );
     assert_eq!(state(&machine, Name::Apt), State::Unfinished);
