@@ -36,8 +36,8 @@ stage() {
         field 'done' unchanged
         return
     fi
-    printf '' >"$stamp.begun" && printf '' >"$log" ||
-        fail "cannot write $stamp.begun and $log in the VM: is its disk full?"
+    printf '' >"$log" || fail "cannot write $log in the VM: is its disk full?"
+    printf '' >"$stamp.begun" || fail "cannot write $stamp.begun in the VM: is its disk full?"
     input=${stamp%/*}/$stage.input
     result=present
     apply
