@@ -8,10 +8,13 @@ use std::path::PathBuf;
 
 mod id;
 mod keep_trash;
+mod network;
 mod setup;
 mod trusted;
 
 pub use keep_trash::KeepTrash;
+pub(crate) use network::is_shown;
+pub use network::{Network, Proxy};
 pub use setup::Extra;
 pub use trusted::Trusted;
 
@@ -26,7 +29,7 @@ pub use problems::{Problem, Setting};
 
 /// Keys of later versions: known, so not an error, but whoever sets one is told that it has no
 /// effect here. A restriction that is silently not there would be worse than none.
-const RESERVED: &[&str] = &["template", "limahome", "credentials", "proxy", "egress"];
+const RESERVED: &[&str] = &["template", "limahome", "egress"];
 
 /// What else is read in the same call of git: whose identity a workspace gets, enrolments, and whose
 /// repositories git trusts.
@@ -123,6 +126,10 @@ pub struct Config {
     pub extras: Vec<Extra>,
     /// `agentvm.stageLimit`: the most time that one stage of setting a VM up may take.
     pub stage_limit: std::time::Duration,
+    /// `agentvm.credentials`: whether Google's credentials of this user go into the VM.
+    pub credentials: bool,
+    /// What the VM has to know of the network that this machine is in.
+    pub network: Network,
     /// `agentvm.autoStart`: whether a stopped VM is started by whatever needs it.
     pub auto_start: Option<bool>,
     /// `agentvm.mount`.
@@ -196,6 +203,8 @@ impl Config {
             common: None,
             extras: Extra::DEFAULT.to_vec(),
             stage_limit: setup::STAGE_LIMIT,
+            credentials: true,
+            network: Network::default(),
             auto_start: None,
             mount: Mounting::Yes,
             trusted: Vec::new(),
@@ -259,10 +268,14 @@ impl Config {
                 origin_name(origin)
             ))
             .hint("see CONFIGURATION in git agent-vm --help")),
-            Err(why) => Err(Error::usage(format!(
+            Err(why) if is_shown(key) => Err(Error::usage(format!(
                 "agentvm.{key} in {} is '{}': {why}",
                 origin_name(origin),
                 sanitize::text(value)
+            ))),
+            Err(why) => Err(Error::usage(format!(
+                "agentvm.{key} in {} is wrong: {why}",
+                origin_name(origin)
             ))),
         }
     }
@@ -298,6 +311,13 @@ impl Config {
             "common" => self.common = Some(expand_home(value)),
             "extras" => self.extras = setup::parse_extras(value)?,
             "stagelimit" => self.stage_limit = setup::parse_limit(value)?,
+            "credentials" => {
+                self.credentials = match value {
+                    "google" => true,
+                    "none" => false,
+                    _ => return Err("it is 'google' or 'none'".into()),
+                }
+            }
             "autostart" => self.auto_start = Some(parse_bool(value)?),
             "fetchlimit" => self.fetch_limit = parse_size(value)?,
             "id" => self.id = Some(value.to_owned()),
@@ -307,9 +327,7 @@ impl Config {
                 self.mount = if yes { Mounting::Yes } else { Mounting::No };
             }
             "keeptrash" => self.keep_trash = KeepTrash::parse(value)?,
-            // A key of what is to come.
-            "cacerts" => {}
-            _ => return Ok(false),
+            _ => return self.network.apply(key, value),
         }
         Ok(true)
     }

@@ -53,17 +53,22 @@ impl Names {
         let mut script = Vec::new();
         for name in &self.0 {
             let Some(value) = value_of(name) else { continue };
-            script.extend_from_slice(format!("export {name}='").as_bytes());
-            for &byte in value.as_bytes() {
-                match byte {
-                    b'\'' => script.extend_from_slice(br"'\''"),
-                    _ => script.push(byte),
-                }
-            }
-            script.extend_from_slice(b"'\n");
+            export(&mut script, name, value.as_bytes());
         }
         (!script.is_empty()).then(|| Secret::new(script))
     }
+}
+
+/// Adds a line by which every shell sets a variable, whatever is in its value.
+pub(crate) fn export(script: &mut Vec<u8>, name: &str, value: &[u8]) {
+    script.extend_from_slice(format!("export {name}='").as_bytes());
+    for &byte in value {
+        match byte {
+            b'\'' => script.extend_from_slice(br"'\''"),
+            _ => script.push(byte),
+        }
+    }
+    script.extend_from_slice(b"'\n");
 }
 
 /// A name that every shell can set, and none reads as anything else.

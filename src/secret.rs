@@ -5,7 +5,7 @@ use std::fmt;
 /// Bytes that are never shown: there is no `Display`, and `Debug` leaves them out. They go to a
 /// child's standard input; never onto a command line, into a log, a message or a variable that we
 /// set for a child.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {

@@ -15,6 +15,7 @@ use crate::error::{self, Error};
 use crate::git::{ObjectId, Repo};
 use crate::guest::workspaces::{Found, Target};
 use crate::guest::{Call, Guest};
+use crate::handover;
 use crate::remote::push::identity_for;
 use crate::ssh::Tty;
 use crate::trash;
@@ -70,6 +71,7 @@ fn connect(args: &Args) -> anyhow::Result<ExitCode> {
         None => in_vm()?,
     };
     let guest = &place.guest;
+    handover::refresh(&place.config, guest);
     mount::automatically(&place.config, guest);
     let token = place.names.values().map(|values| guest.keep_environment(&values)).transpose()?;
     let mut call = place.target.call("run").arg(token.unwrap_or_default());

@@ -1,7 +1,7 @@
 //! What every topic rests on: git, the repository and the configuration with its sources.
 
 use super::{Check, Situation, programs, releases, shell_word};
-use crate::config::{Config, Problem, Setting};
+use crate::config::{self, Config, Problem, Setting};
 use crate::git::{self, Repo, version};
 use crate::identity::RepoId;
 use crate::packages::{Package, System};
@@ -196,7 +196,9 @@ fn config_checks(
                     .maybe_fix(unset)
             }
             Problem::Value(rule) => {
-                Check::error(ID, format!("{key} in {place} is '{}': {rule}", entry.value))
+                let shown = config::is_shown(key.trim_start_matches("agentvm."));
+                let value = if shown { format!("'{}'", entry.value) } else { "wrong".into() };
+                Check::error(ID, format!("{key} in {place} is {value}: {rule}"))
                     .why("git agent-vm refuses to work with it, and so do fetch and push")
                     .maybe_fix(unset)
             }

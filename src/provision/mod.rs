@@ -6,8 +6,9 @@
 
 use crate::config::Config;
 use crate::environment::Names;
-use crate::error::Error;
+use crate::error::{Error, kind_of};
 use crate::guest::Guest;
+use crate::handover::Handover;
 use crate::home_files::HomeFiles;
 use crate::ssh::Endpoint;
 use crate::state::{self, Lock};
@@ -30,6 +31,7 @@ use versions::Versions;
 /// What a VM is to get, read and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
+    handover: Handover,
     stages: Vec<Stage>,
 }
 
@@ -44,25 +46,12 @@ pub struct Wanted<'a> {
 
 impl Plan {
     /// Reads `common/`: the directory that `agentvm.common` names, and where that lacks a file,
-    /// the one that is built in. A line that makes no sense is named with its file.
+    /// the one that is built in; and what is handed over besides. A line that makes no sense is
+    /// named with its file.
     pub fn load(config: &Config) -> anyhow::Result<Self> {
         // Only `connect` uses these; what is wrong there is said as early as all the rest.
         Names::load(config)?;
-        let home = Some(HomeFiles::load(config)?).filter(|files| !files.is_empty());
-        let versions = Versions::load(config)?;
-        // First what needs no network.
-        let stages = [
-            home.map(Stage::of_home),
-            Some(Stage::of_text(Name::System, 1, format!("{}\n", config.vm))),
-            apt::load(config)?,
-            extras::podman(config)?,
-            extras::docker(config)?,
-            extras::nested(config, &versions)?,
-            npm::load(config, &versions)?,
-            python::load(config)?,
-            tools::load(config, &versions)?,
-        ];
-        Ok(Self { stages: stages.into_iter().flatten().collect() })
+        Ok(Self { handover: Handover::load(config)?, stages: stages(config)? })
     }
 
     /// Applies it to the VM at `endpoint`, and gives what came of each stage. Does nothing there that
@@ -80,11 +69,17 @@ impl Plan {
             &locks.join(format!("{}.setup.lock", config.vm)),
             &format!("git agent-vm to finish setting up the {describe}"),
         )?;
+        let guest = Guest::new(endpoint.clone(), describe.to_owned());
+        // Whatever downloads something may need it.
+        self.handover.apply(&guest).map_err(|error| {
+            Error::new(kind_of(&error), format!("cannot set up the {describe}: {error:#}"))
+                .hint("git agent-vm start tries again; what is there can be used meanwhile")
+        })?;
         let way = Way { limit: config.stage_limit, force: wanted.force };
-        self.run(&Guest::new(endpoint.clone(), describe.to_owned()), way, wanted.names)
+        self.run(&guest, way, wanted.names)
     }
 
-    /// The same without a lock; `names` are the stages that are meant, or none for all.
+    /// The stages alone and without a lock; `names` are the stages that are meant, or none for all.
     pub fn run(
         &self,
         guest: &Guest,
@@ -96,8 +91,11 @@ impl Plan {
         let mut outcomes = Vec::new();
         for stage in self.stages.iter().filter(meant) {
             let done = stamps.iter().any(|stamp| stamp.is_of(stage));
-            let outcome =
-                if done && !way.force { Outcome::Unchanged } else { stage.run(guest, way)? };
+            let outcome = if done && !way.force {
+                Outcome::Unchanged
+            } else {
+                stage.run(guest, way).map_err(|error| self.advise(error))?
+            };
             outcomes.push((stage.name(), outcome));
         }
         Ok(outcomes)
@@ -117,7 +115,35 @@ impl Plan {
         })
     }
 
+    /// Adds the setting that mends a failure, where its text tells that one does.
+    fn advise(&self, error: anyhow::Error) -> anyhow::Error {
+        let Some(advice) = self.handover.advice(&format!("{error:#}")) else { return error };
+        match error.downcast::<Error>() {
+            Ok(known) => known.hint(advice).into(),
+            Err(error) => error,
+        }
+    }
+
     fn names(&self) -> impl Iterator<Item = Name> {
         self.stages.iter().map(Stage::name)
     }
+}
+
+/// The stages that there are by these settings, in order.
+fn stages(config: &Config) -> anyhow::Result<Vec<Stage>> {
+    let home = Some(HomeFiles::load(config)?).filter(|files| !files.is_empty());
+    let versions = Versions::load(config)?;
+    // First what needs no network.
+    let stages = [
+        home.map(Stage::of_home),
+        Some(Stage::of_text(Name::System, 1, format!("{}\n", config.vm))),
+        apt::load(config)?,
+        extras::podman(config)?,
+        extras::docker(config)?,
+        extras::nested(config, &versions)?,
+        npm::load(config, &versions)?,
+        python::load(config)?,
+        tools::load(config, &versions)?,
+    ];
+    Ok(stages.into_iter().flatten().collect())
 }

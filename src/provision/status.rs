@@ -49,11 +49,11 @@ impl Stamp {
 impl Plan {
     /// Asks the VM how each stage stands, in order. Changes nothing.
     pub fn look(config: &Config, guest: &Guest) -> anyhow::Result<Vec<StageState>> {
-        let plan = Self::load(config)?;
+        let stages = super::stages(config)?;
         let stamps = stamps(guest)?;
         let state = |stamp: &Stamp| StageState {
             stage: stamp.name.word(),
-            state: match plan.stages.iter().find(|stage| stage.name() == stamp.name) {
+            state: match stages.iter().find(|stage| stage.name() == stamp.name) {
                 None => State::Off,
                 Some(_) if stamp.begun => State::Unfinished,
                 Some(stage) if stamp.is_of(stage) => State::Current,

@@ -229,7 +229,7 @@ fn each_risky_setting_is_found_with_its_file_and_the_named_command_mends_it() {
     for (key, value, id, severity, code) in [
         ("agentvm.memroy", "8", "config", "error", 1),
         ("agentvm.cpus", "many", "config", "error", 1),
-        ("agentvm.proxy", "x", "config", "warning", 0),
+        ("agentvm.egress", "x", "config", "warning", 0),
         ("safe.directory", "*", "safe-directory", "warning", 0),
         ("protocol.agentvm.allow", "never", "protocol", "error", 1),
         ("protocol.allow", "never", "protocol", "error", 1),

@@ -19,6 +19,7 @@ mod enrolment;
 mod environment;
 mod fetch;
 mod fetch_cut_off;
+mod handover;
 mod help;
 mod home_files;
 mod hostile;

@@ -1,0 +1,251 @@
+# The guest program that puts into the VM what the host hands over besides common/: credentials, and
+# what the network asks for. Sent like the other ones: NONCE HASH NOW VERB ARGS…, answers as in
+# wire.rs. It runs as root; AGENTVM_LOGIN is who logged in, and owns the credentials.
+#
+#   place ROOT GROUP…  makes the GROUPs below ROOT (/) such as they come on standard input: after
+#                      send= lines "NAME SIZE SHA256", each with SIZE bytes, at last "end 0 -".
+#                      What does not come is taken away. GROUP and its NAMEs:
+#                        credentials  credentials (JSON), profile (for login shells)
+#                        key          credentials alone
+#                        network      certificates (each below a line "# FILE"), environment
+#                                     (NAME=VALUE lines), mirror (a URL)
+#                      changed=NAME  done=NAME of each that is there now  kept=FILE  tick=
+set -eu
+if [ -z "${AGENTVM_LOGIN-}" ]; then
+    # shellcheck disable=SC2016 # for the shell that sudo starts
+    exec sudo -n sh -c 'AGENTVM_LOGIN=$1; shift; eval "$(printf %s "$1" | base64 -d)"' \
+        agentvm "$(id -un)" "$@"
+fi
+shift
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C DEBIAN_FRONTEND=noninteractive
+export PATH LC_ALL DEBIAN_FRONTEND
+# Whatever is made here is closed, until it is opened by name.
+umask 077
+me=$(id -un)
+
+field() { printf '%s=%s\0' "$1" "$2"; }
+
+fail() {
+    field fail "failed $1"
+    exit 1
+}
+
+word() {
+    case $1 in
+    p*) printf %s "${1#p}" ;;
+    b*) printf %s "${1#b}" | base64 -d ;;
+    esac
+}
+
+# Shows that we are alive. The sleep must not keep the connection open.
+start_ticking() {
+    (while :; do
+        sleep 10 >/dev/null 2>&1
+        field tick ''
+    done) &
+    ticker=$!
+}
+
+clean_up() {
+    [ -z "${ticker-}" ] || kill "$ticker" 2>/dev/null || :
+    [ -z "${work-}" ] || rm -rf "$work"
+}
+
+# Takes what comes into $work. It is on the same file system as where most of it goes, so that a
+# file is there whole or not at all.
+receive() {
+    rm -rf "$work"
+    mkdir "$work" || fail "cannot make the directory $work in the VM"
+    field send ''
+    while IFS=' ' read -r name size sum && [ "$name" != end ]; do
+        case $name in
+        credentials | profile | certificates | environment | mirror) ;;
+        *) fail "there is nothing called $name" ;;
+        esac
+        head -c "$size" >"$work/$name" || fail "cannot write to $work in the VM"
+        [ "$(sha256sum <"$work/$name")" = "$sum  -" ] ||
+            fail 'what was sent did not arrive whole; is the disk of the VM full?'
+    done
+    [ "${name-}" = end ] || fail 'the connection was cut off'
+}
+
+comes() { [ -e "$work/$1" ]; }
+
+# put NAME FILE MODE OWNER: what came becomes that file. False where it is that already.
+put() {
+    target=$root$2
+    if [ -f "$target" ] && [ ! -L "$target" ] && cmp -s "$work/$1" "$target" &&
+        [ "$(stat -c '%a %U' "$target")" = "$3 $4" ]; then
+        return 1
+    fi
+    (umask 022 && mkdir -p "${target%/*}") || fail "cannot make the directory of $2 in the VM"
+    # Its owner first: it is closed to all others until then.
+    [ "$4" = "$(id -un)" ] || chown "$4" "$work/$1" || fail "cannot give $2 to $4 in the VM"
+    chmod "$3" "$work/$1"
+    mv -fT "$work/$1" "$target" || fail "cannot write $2 in the VM"
+}
+
+# take_away FILE: false where there is none.
+take_away() {
+    [ -e "$root$1" ] || [ -L "$root$1" ] || return 1
+    rm -f "$root$1" || fail "cannot take $1 away in the VM"
+}
+
+# place NAME FILE MODE OWNER: one of the two.
+place() {
+    if comes "$1"; then
+        field 'done' "$1"
+        if put "$@"; then field changed "$1"; fi
+    elif take_away "$2"; then
+        field changed "$1"
+    fi
+}
+
+credentials() {
+    place credentials /etc/google/application_default_credentials.json 600 "$AGENTVM_LOGIN"
+}
+
+# Certificates: the system's own store, from which Debian's Java has its own, and a file of its own
+# for programs that want only the additional ones.
+certificates() {
+    store=/usr/local/share/ca-certificates/agentvm
+    own=/etc/agentvm/ca.pem
+    if ! comes certificates; then
+        [ -e "$root$store" ] || [ -e "$root$own" ] || return 0
+        rm -rf "$root$store"
+        update_store --fresh
+        take_away "$own" || :
+        field changed certificates
+        return
+    fi
+    field 'done' certificates
+    (
+        umask 022
+        mkdir "$work/store"
+        awk -v dir="$work/store/" '/^# / { file = dir $2; next } { print >file }' "$work/certificates"
+    ) || fail "cannot write to $work in the VM"
+    if cmp -s "$work/certificates" "$root$own" && diff -rq "$work/store" "$root$store" >/dev/null 2>&1; then
+        return
+    fi
+    fresh=
+    [ ! -e "$root$store" ] || fresh=--fresh
+    (umask 022 && mkdir -p "$root${store%/*}")
+    rm -rf "$root$store"
+    mv -T "$work/store" "$root$store" || fail "cannot write $store in the VM"
+    update_store $fresh
+    # Last of all: it tells that the rest is done.
+    put certificates "$own" 644 "$me" || :
+    field changed certificates
+}
+
+# Without the package there is no store yet; it takes ours in when it is installed.
+update_store() {
+    command -v update-ca-certificates >/dev/null || return 0
+    (umask 022 && update-ca-certificates "$@" --etccertsdir "$root/etc/ssl/certs" \
+        --localcertsdir "$root/usr/local/share/ca-certificates" \
+        --hooksdir "$root/etc/ca-certificates/update.d") >"$work/said" 2>&1 </dev/null ||
+        fail "update-ca-certificates failed in the VM: $(tail -n 4 "$work/said")"
+}
+
+# Variables: one file that root alone can read, since an address in it may hold a password. PAM reads
+# it for whatever runs for a user (ssh with and without a login shell, cron, sudo, su), systemd for
+# its services.
+environment() {
+    file=/etc/agentvm/environment
+    service=/etc/systemd/system/service.d/10-agentvm.conf
+    profile=/usr/share/pam-configs/agentvm
+    if ! comes environment; then
+        if pam_reads; then pam --package --remove agentvm; fi
+        take_away "$profile" || :
+        if take_away "$service"; then reload; fi
+        if take_away "$file"; then field changed environment; fi
+        return
+    fi
+    field 'done' environment
+    if put environment "$file" 600 "$me"; then field changed environment; fi
+    printf '[Service]\nEnvironmentFile=-%s\n' "$file" >"$work/service"
+    if put service "$service" 644 "$me"; then reload; fi
+    printf '%s\n' 'Name: Variables of git-agent-vm' 'Default: yes' 'Priority: 0' \
+        'Session-Type: Additional' 'Session:' "	optional	pam_env.so envfile=$file" >"$work/pam"
+    put pam "$profile" 644 "$me" || :
+    pam_reads || pam --package
+    pam_reads || fail "programs in the VM cannot be told of the network's settings: pam-auth-update leaves /etc/pam.d/common-session alone, since it was changed by hand; there: sudo pam-auth-update --force"
+}
+
+pam_reads() { grep -qs "envfile=$file" "$root/etc/pam.d/common-session"; }
+
+pam() {
+    pam-auth-update ${root:+--root "$root"} "$@" >"$work/said" 2>&1 </dev/null ||
+        fail "pam-auth-update failed in the VM: $(tail -n 4 "$work/said")"
+}
+
+reload() {
+    if [ -n "$root" ] || [ ! -d /run/systemd/system ]; then return; fi
+    systemctl daemon-reload || fail 'systemctl daemon-reload failed in the VM'
+}
+
+# The mirror: in the lists that Debian's images come with, every address that ends with /debian or
+# /debian-security is led there. The file as it was, and as we made it, are kept beside.
+mirror() {
+    kept=$root/etc/agentvm/apt
+    base=
+    if comes mirror; then
+        field 'done' mirror
+        # Of what a URL may have, only & says something to sed.
+        base=$(sed 's/&/\\&/g' "$work/mirror")
+    fi
+    for list in sources.list sources.list.d/debian.sources; do
+        file=/etc/apt/$list
+        key=${list##*/}
+        if [ -n "$base" ]; then
+            [ -s "$root$file" ] || continue
+            sed -E "s#(https?|mirror[+]file):/[^ ]*/(debian(-security)?)([.]list)?/?( |\$)#$base/\\2\\5#g" \
+                "$root$file" >"$work/list"
+            ! cmp -s "$work/list" "$root$file" || continue
+            mkdir -p "$kept"
+            # Ours with another mirror is not how it was.
+            cmp -s "$root$file" "$kept/$key.ours" || cp "$root$file" "$kept/$key"
+            cp "$work/list" "$kept/$key.ours"
+            put list "$file" 644 "$me" || :
+            field changed mirror
+        elif [ -e "$kept/$key" ]; then
+            if cmp -s "$root$file" "$kept/$key.ours"; then
+                cp "$kept/$key" "$work/list"
+                put list "$file" 644 "$me" || :
+                field changed mirror
+            else
+                field kept "$file"
+            fi
+            rm -f "$kept/$key" "$kept/$key.ours"
+        fi
+    done
+}
+
+nonce=$1 verb=$4
+[ "$verb" = place ] || exit 1
+root=$(word "$5")
+root=${root%/}
+shift 5
+printf 'agentvm/1 %s %s\n' "$nonce" "$(date +%s)"
+(umask 022 && mkdir -p "$root/etc/agentvm") || fail "cannot make the directory $root/etc/agentvm in the VM"
+work=$root/etc/agentvm/incoming
+trap clean_up EXIT
+start_ticking
+receive
+for group in "$@"; do
+    case $group in
+    pkey) credentials ;;
+    pcredentials)
+        credentials
+        place profile /etc/profile.d/ai-agent-env.sh 644 "$me"
+        ;;
+    pnetwork)
+        certificates
+        mirror
+        environment
+        ;;
+    *) fail "there is no group $group" ;;
+    esac
+done
+field end ok

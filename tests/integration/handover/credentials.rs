@@ -1,0 +1,200 @@
+//! Google's credentials: where they are, who can see them, what is no such file.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{KEY, PROFILE, Site, VARIABLES};
+
+#[test]
+fn credentials_arrive_for_the_agent_alone_and_go_again() {
+    let site = Site::new();
+    let json = "{\"type\": \"authorized_user\",\n \"refresh_token\": \"1//one\"}\n";
+    site.host_file("gcloud/application_default_credentials.json", json);
+    let project = [("ANTHROPIC_VERTEX_PROJECT_ID", "it's $HOME")];
+    assert_eq!(site.changes(&[], &project), ["credentials", "profile"]);
+    assert_eq!(site.read(KEY) + "\n", json);
+    assert_eq!(site.stat(KEY), format!("600 {}", site.guest_user()));
+    assert!(site.stat(PROFILE).starts_with("644 "));
+    let profile = site.root.join(PROFILE);
+    let script = ". \"$1\" && printf '%s|' \"$GOOGLE_APPLICATION_CREDENTIALS\" \
+        \"$ANTHROPIC_VERTEX_PROJECT_ID\" \"$CLOUD_ML_REGION\" \"$CLAUDE_CODE_USE_VERTEX\"";
+    let shown = "/etc/google/application_default_credentials.json|it's $HOME|us-central1|true|";
+    for shell in ["sh", "bash"] {
+        let words = ["-c", script, "sh", profile.to_str().unwrap()];
+        site.lab.guest_command(shell, words).succeeds().stdout_is(shown);
+    }
+
+    assert_eq!(site.changes(&[], &project), [] as [&str; 0]);
+    // A mode that somebody opened is closed again.
+    site.lab.guest_command("chmod", ["644", site.root.join(KEY).to_str().unwrap()]).succeeds();
+    assert_eq!(site.changes(&[], &project), ["credentials"]);
+    assert!(site.stat(KEY).starts_with("600 "));
+
+    site.host_file("key.json", "{\"type\": \"service_account\"}");
+    let named = [("GOOGLE_APPLICATION_CREDENTIALS", "~/key.json")];
+    assert_eq!(site.changes(&[], &named), ["credentials", "profile"]);
+    assert_eq!(site.read(KEY), "{\"type\": \"service_account\"}");
+    assert!(!site.read(PROFILE).contains("VERTEX"));
+
+    assert_eq!(
+        site.changes(&[("agentvm.credentials", "none")], &named),
+        ["credentials", "profile"]
+    );
+    assert!(!site.exists(KEY) && !site.exists(PROFILE));
+    assert_eq!(site.changes(&[], &named), ["credentials", "profile"]);
+    fs_err::remove_file(site.lab.home().join("key.json")).unwrap();
+    assert_eq!(site.changes(&[], &named), ["credentials", "profile"]);
+    assert!(!site.exists(KEY) && !site.exists(PROFILE));
+    assert_eq!(site.changes(&[], &named), [] as [&str; 0]);
+}
+
+/// Every place where the secret can be seen: any process's command line and environment, and files
+/// below `dir` that others than their owner can read, or all of them.
+fn leaks(dir: &Path, secret: &str, all_files: bool) -> Vec<String> {
+    let mut found = Vec::new();
+    let has = |bytes: &[u8]| bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        for name in ["cmdline", "environ"] {
+            let path = entry.path().join(name);
+            if std::fs::read(&path).is_ok_and(|bytes| has(&bytes)) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            let (path, Ok(meta)) = (entry.path(), entry.metadata()) else { continue };
+            if meta.is_dir() {
+                dirs.push(path);
+            } else if meta.is_file()
+                && (all_files || meta.permissions().mode() & 0o077 != 0)
+                && std::fs::read(&path).is_ok_and(|bytes| has(&bytes))
+            {
+                found.push(format!("{} {:o}", path.display(), meta.permissions().mode()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn secret_is_seen_nowhere_but_in_its_place() {
+    const SECRET: &str = "s3cret-of-the-test";
+    let site = Site::new();
+    let root = fs_err::canonicalize(&site.root).unwrap();
+    // The search finds what there is to find.
+    let shown = site.lab.host("sh", ["-c", "sleep 60; :", SECRET]).background();
+    site.lab.wait_until("the search finds the word", |_| !leaks(&root, SECRET, false).is_empty());
+    shown.signal(rustix::process::Signal::KILL);
+    shown.finish();
+    site.lab.wait_until("it is gone", |_| leaks(&root, SECRET, false).is_empty());
+
+    site.pam_reads_variables(true);
+    let done = AtomicBool::new(false);
+    let settings = [
+        ("agentvm.proxy", "true"),
+        ("agentvm.npmregistry", "https://u:s3cret-of-the-test@mirror.example/npm/"),
+    ];
+    let proxy = format!("http://u:{SECRET}@127.0.0.1:9");
+    let here = [("https_proxy", proxy.as_str())];
+    let mut seen = std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut seen = Vec::new();
+            while !done.load(Ordering::Relaxed) {
+                seen.extend(leaks(&root, SECRET, false));
+            }
+            seen
+        });
+        for round in 0..8 {
+            let filling = format!("{round}{SECRET}").repeat(20_000);
+            let json = format!("{{\"type\": \"x\", \"private_key\": \"{filling}\"}}");
+            site.host_file("gcloud/application_default_credentials.json", &json);
+            assert!(site.changes(&settings, &here).contains(&"credentials".to_owned()));
+        }
+        done.store(true, Ordering::Relaxed);
+        watcher.join().unwrap()
+    });
+    seen.dedup();
+    assert_eq!(seen, [] as [&str; 0]);
+    assert!(site.stat(VARIABLES).starts_with("600 "));
+    fs_err::remove_dir_all(site.lab.home().join("gcloud")).unwrap();
+    let places = leaks(site.lab.path(), SECRET, true);
+    let ours = |path: &String| path.contains(KEY) || path.contains(VARIABLES);
+    // Where the guest is another user, an ordinary one of ours cannot read them.
+    assert!(places.iter().all(|path| ours(path) && path.ends_with("100600")), "{places:#?}");
+    site.pam_reads_variables(false);
+    assert_eq!(site.changes(&[], &[]), ["credentials", "profile", "environment"]);
+    assert_eq!(leaks(site.lab.path(), SECRET, true), [] as [&str; 0]);
+}
+
+#[test]
+fn bad_credentials_are_wrong_usage_before_anything_starts() {
+    let site = Site::new();
+    site.lab.git_config("agentvm.provider", "lima");
+    let path = site.lab.home().join("named.json");
+    let start = || {
+        site.lab
+            .agent_vm("start")
+            .env("GOOGLE_APPLICATION_CREDENTIALS", &path)
+            .fails(2)
+            .stderr_has("error: GOOGLE_APPLICATION_CREDENTIALS: ")
+            .stderr_has("hint: git config --global agentvm.credentials none")
+            .stderr_lacks("hunter2")
+    };
+    for (text, why) in [
+        ("hunter2", "named.json: it is no JSON (line 1, column 1)"),
+        ("{\"private_key\": \"hunter2\"}", "named.json: it has no 'type'"),
+        (&"hunter2 ".repeat(200_000), "over 1024 KiB"),
+    ] {
+        fs_err::write(&path, text).unwrap();
+        start().stderr_has(why);
+    }
+    fs_err::remove_file(&path).unwrap();
+    fs_err::create_dir(&path).unwrap();
+    start().stderr_has("named.json: it is a directory");
+    // A pipe would be waited for.
+    fs_err::remove_dir(&path).unwrap();
+    site.lab.host("mkfifo", [path.to_str().unwrap()]).succeeds();
+    start().stderr_has("named.json: it is no ordinary file");
+}
+
+#[test]
+fn what_cannot_be_written_is_said_and_put_right_by_the_next_run() {
+    let site = Site::new();
+    site.host_file("gcloud/application_default_credentials.json", "{\"type\": \"x\"}");
+    site.lab.guest_sh("echo in the way >root/etc/google").succeeds();
+    let handover = site.load(&[], &[]).unwrap();
+    let error = format!("{:#}", site.place(&handover).unwrap_err());
+    assert_eq!(
+        error,
+        "cannot make the directory of /etc/google/application_default_credentials.json in the VM"
+    );
+    site.lab.guest_sh("ls root/etc/agentvm").succeeds().stdout_is("");
+    site.lab.guest_sh("rm root/etc/google").succeeds();
+    assert_eq!(site.changes(&[], &[]), ["credentials", "profile"]);
+    // A kill leaves what came so far, closed; the next run takes it away.
+    site.lab
+        .guest_sh("umask 077; mkdir root/etc/agentvm/incoming; echo x >root/etc/agentvm/incoming/credentials")
+        .succeeds();
+    assert_eq!(site.changes(&[], &[]), [] as [&str; 0]);
+    assert!(!site.exists("etc/agentvm/incoming"));
+}
+
+#[test]
+fn a_damaged_stream_changes_nothing() {
+    // Whoever talks to the guest program is cut off in the middle.
+    let site = Site::new();
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/guest/handover.sh");
+    let script = "program=$(base64 -w0 <\"$1\"); printf 'credentials 5 %064d\\nhello' 0 |
+        AGENTVM_LOGIN=$(id -un) sh -c 'eval \"$(printf %s \"$1\" | base64 -d)\"' agentvm \"$program\" n h 1 place \"p$2\" pcredentials";
+    let copy = site.lab.guest_home().join("program");
+    site.lab
+        .guest_command("sh", ["-c", "cat >program"])
+        .stdin(fs_err::read(program).unwrap())
+        .succeeds();
+    let words = ["-c", script, "sh", copy.to_str().unwrap(), site.root.to_str().unwrap()];
+    site.lab.guest_command("sh", words).fails(1).stdout_has("did not arrive whole");
+    assert!(!site.exists(KEY) && !site.exists("etc/agentvm/incoming"));
+}

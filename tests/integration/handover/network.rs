@@ -1,0 +1,201 @@
+//! Certificates, proxies and mirrors.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+
+use super::{Site, VARIABLES};
+use crate::support::{Background, Lab};
+
+/// A certificate authority of its own and a server that it vouches for.
+struct Tls {
+    dir: PathBuf,
+    port: u16,
+    server: Background,
+}
+
+impl Tls {
+    fn new(site: &Site) -> Self {
+        let dir = site.lab.home().join("tls");
+        fs_err::create_dir(&dir).unwrap();
+        let script = "exec 2>/dev/null
+            openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj '/CN=Test' \
+                -addext keyUsage=critical,keyCertSign,cRLSign &&
+            openssl req -newkey rsa:2048 -nodes -keyout key -out request -subj '/CN=127.0.0.1' &&
+            printf 'subjectAltName=IP:127.0.0.1\\nauthorityKeyIdentifier=keyid\\n' >extensions &&
+            openssl x509 -req -in request -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
+                -extfile extensions -out cert";
+        site.lab.host("sh", ["-c", script]).in_dir(&dir).succeeds();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let place = format!("127.0.0.1:{port}");
+        let words =
+            ["s_server", "-quiet", "-www", "-accept", &place, "-cert", "cert", "-key", "key"];
+        let server = site.lab.host("openssl", words).in_dir(&dir).within_seconds(300).background();
+        site.lab.wait_until("the server listens", |_| TcpStream::connect(&place).is_ok());
+        Self { dir, port, server }
+    }
+
+    fn url(&self) -> String {
+        format!("https://127.0.0.1:{}/", self.port)
+    }
+
+    fn stop(self) {
+        self.server.signal(rustix::process::Signal::KILL);
+        self.server.finish();
+    }
+}
+
+#[test]
+fn guest_trusts_the_networks_own_certificates_as_long_as_it_is_told_to() {
+    // mindroom-ai/mindroom#1212
+    let site = Site::new();
+    let tls = Tls::new(&site);
+    let python = format!("import urllib.request as u; u.urlopen('{}').read()", tls.url());
+    let url = tls.url();
+    let programs: [&[&str]; 2] =
+        [&["curl", "-sS", "-o", "/dev/null", &url], &["python3", "-c", &python]];
+    let bundle = fs_err::read_to_string(tls.dir.join("ca.pem")).unwrap();
+    site.host_file("bundle.pem", &format!("# ours\n{bundle}\n{bundle}"));
+    let settings = [("agentvm.cacerts", "~/bundle.pem")];
+
+    for words in programs {
+        let ran = site.with_variables(words);
+        assert!(ran.code != 0 && ran.errors().to_lowercase().contains("certificate"), "{ran}");
+    }
+    site.pam_reads_variables(true);
+    assert_eq!(site.changes(&settings, &[]), ["certificates", "environment"]);
+    for words in programs {
+        let ran = site.with_variables(words);
+        assert!(ran.code == 0, "{ran}");
+    }
+    assert!(site.read(VARIABLES).contains("NODE_EXTRA_CA_CERTS=/etc/agentvm/ca.pem"));
+    assert_eq!(site.read("etc/agentvm/ca.pem").matches("BEGIN CERTIFICATE").count(), 1);
+    assert!(site.stat("etc/agentvm/ca.pem").starts_with("644 "));
+    assert_eq!(site.changes(&settings, &[]), [] as [&str; 0]);
+    // What an agent took away is put back.
+    site.lab.guest_sh("rm -r root/usr/local/share/ca-certificates/agentvm").succeeds();
+    assert_eq!(site.changes(&settings, &[]), ["certificates"]);
+
+    site.pam_reads_variables(false);
+    assert_eq!(site.changes(&[], &[]), ["certificates", "environment"]);
+    for words in programs {
+        assert!(site.with_variables(words).code != 0);
+    }
+    site.lab
+        .guest_sh("find root/ -name '*agentvm*' ! -path root/etc/agentvm")
+        .succeeds()
+        .stdout_is("");
+    tls.stop();
+}
+
+#[test]
+fn a_file_with_a_private_key_never_leaves_the_host() {
+    let site = Site::new();
+    site.host_file("key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    site.lab.git_config("agentvm.caCerts", site.lab.home().join("key.pem").to_str().unwrap());
+    for provider in ["ssh", "lima"] {
+        site.lab.git_config("agentvm.provider", provider);
+        let sessions = site.lab.ssh_sessions_of(|| {
+            site.lab
+                .agent_vm("start")
+                .fails(2)
+                .stderr_has(
+                    "key.pem: line 1: it holds a private key, which must never get into a VM",
+                )
+                .stderr_has("hint: git config --show-origin");
+        });
+        assert_eq!(sessions, 0);
+    }
+}
+
+#[test]
+fn proxies_are_variables_that_root_alone_can_read() {
+    // rancher-sandbox/rancher-desktop#3395
+    let site = Site::new();
+    let here =
+        [("HTTPS_PROXY", "http://me:pa%40ss@localhost:3128"), ("no_proxy", "intern.example")];
+    assert_eq!(site.changes(&[], &here), [] as [&str; 0]);
+    let on = [("agentvm.proxy", "true")];
+    site.pam_reads_variables(true);
+    assert_eq!(site.changes(&on, &here), ["environment"]);
+    let text = site.read(VARIABLES);
+    for line in [
+        "https_proxy=http://me:pa%40ss@192.168.5.2:3128",
+        "HTTPS_PROXY=http://me:pa%40ss@192.168.5.2:3128",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{text}");
+    }
+    let exempt = text.lines().find_map(|line| line.strip_prefix("no_proxy=")).unwrap();
+    for word in ["intern.example", "localhost", "127.0.0.1", "192.168.5.0/24"] {
+        assert!(exempt.split(',').any(|known| known == word), "{exempt}");
+    }
+    assert!(site.stat(VARIABLES).starts_with("600 "));
+    let service = site.read("etc/systemd/system/service.d/10-agentvm.conf");
+    assert_eq!(service, "[Service]\nEnvironmentFile=-/etc/agentvm/environment");
+    assert_eq!(site.changes(&on, &here), [] as [&str; 0]);
+    site.pam_reads_variables(false);
+    assert_eq!(site.changes(&on, &[]), ["environment"]);
+    assert!(
+        !site.exists(VARIABLES) && !site.exists("etc/systemd/system/service.d/10-agentvm.conf")
+    );
+}
+
+#[test]
+fn debians_own_lists_lead_to_the_mirror_and_back() {
+    let site = Site::new();
+    let (list, sources) = ("etc/apt/sources.list", "etc/apt/sources.list.d/debian.sources");
+    let old_list = "# ours\ndeb http://archive.example/debian trixie main\n\
+        deb-src [signed-by=/x] https://archive.example/debian-security/ trixie-security main\n\
+        deb https://tool.example/apt stable main\n";
+    let old_sources = "Types: deb\nURIs: mirror+file:///etc/apt/mirrors/debian.list\nSuites: trixie\n\
+        \nTypes: deb\nURIs: mirror+file:///etc/apt/mirrors/debian-security.list\nSuites: trixie-security\n";
+    site.write_in_guest(list, old_list);
+    site.write_in_guest(sources, old_sources);
+    let mirror = [("agentvm.aptmirror", "https://mirror.example/a&b/debian/")];
+    assert_eq!(site.changes(&mirror, &[]), ["mirror", "mirror"]);
+    assert_eq!(
+        site.read(list),
+        "# ours\ndeb https://mirror.example/a&b/debian trixie main\n\
+        deb-src [signed-by=/x] https://mirror.example/a&b/debian-security trixie-security main\n\
+        deb https://tool.example/apt stable main"
+    );
+    let text = site.read(sources);
+    assert!(text.contains("URIs: https://mirror.example/a&b/debian\nSuites: trixie\n"), "{text}");
+    assert!(text.contains("URIs: https://mirror.example/a&b/debian-security\n"), "{text}");
+    assert!(site.stat(list).starts_with("644 "));
+    assert_eq!(site.changes(&mirror, &[]), [] as [&str; 0]);
+
+    // The image's own set-up writes its list anew at a boot.
+    site.write_in_guest(sources, old_sources);
+    assert_eq!(site.changes(&mirror, &[]), ["mirror"]);
+    let other = [("agentvm.aptmirror", "http://other.example")];
+    assert_eq!(site.changes(&other, &[]), ["mirror", "mirror"]);
+    assert!(site.read(list).contains("deb http://other.example/debian trixie main\n"));
+    // What was changed there meanwhile is not thrown away.
+    site.lab
+        .guest_sh("echo 'deb https://more.example/apt x main' >>root/etc/apt/sources.list")
+        .succeeds();
+    assert_eq!(site.changes(&[], &[]), ["mirror"]);
+    assert_eq!(site.read(sources) + "\n", old_sources);
+    assert!(site.read(list).contains("https://more.example"));
+}
+
+#[test]
+fn a_wrong_address_is_refused_and_its_password_not_shown() {
+    let lab = Lab::new();
+    for (key, value, why) in [
+        ("agentvm.proxy", "http://u:hunter2@host:port", "the port is no number"),
+        ("agentvm.npmRegistry", "mirror.example/hunter2", "it is an http or https URL"),
+        ("agentvm.aptMirror", "https://u:hunter2@mirror.example", "could read the password"),
+    ] {
+        let set = format!("{key}={value}");
+        for words in [["agent-vm", "status"], ["agent-vm", "doctor"]] {
+            let mut all = vec!["-c".into(), set.clone().into()];
+            all.extend(words.map(std::ffi::OsString::from));
+            let ran = lab.git(all).run();
+            let said = format!("{}{}", ran.text(), ran.errors());
+            // The text may be broken into lines anywhere.
+            let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(ran.code != 0 && said.contains(why) && !said.contains("hunter2"), "{ran}");
+        }
+    }
+}
