@@ -35,13 +35,24 @@ pub struct Google {
     pub json: Secret,
 }
 
-impl Google {
-    /// Those of this user: the file that `GOOGLE_APPLICATION_CREDENTIALS` names, else gcloud's own.
+/// What a search for credentials comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Search {
+    /// There they are.
+    Found(Google),
+    /// The variable names a file that is not there.
+    Gone(PathBuf),
+    /// This user has none.
+    Nothing,
+}
+
+impl Search {
+    /// For those of this user: the file that `GOOGLE_APPLICATION_CREDENTIALS` names, else gcloud's
+    /// own.
     ///
-    /// A file that is not there is none, with a warning where the variable names it. One that is
-    /// something else than credentials is wrong usage: it is said before anything is made, as with
-    /// the files of `common/`.
-    pub fn find(value_of: impl Fn(&str) -> Option<OsString>) -> Result<Option<Self>, Error> {
+    /// A file that is something else than credentials is wrong usage: it is said before anything is
+    /// made, as with the files of `common/`.
+    pub fn new(value_of: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
         let path_in =
             |name: &str| value_of(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let named = path_in(VARIABLE);
@@ -50,18 +61,10 @@ impl Google {
             let dir = own.or_else(|| Some(std::env::home_dir()?.join(".config/gcloud")))?;
             Some(dir.join("application_default_credentials.json"))
         };
-        let Some(source) = named.clone().or_else(default) else { return Ok(None) };
-        match Self::read(&source) {
-            Ok(json) => Ok(Some(Self { source: absolute(source), json })),
-            Err(Wrong::File(NoFile::Missing)) => {
-                if named.is_some() {
-                    ui::warning(&format!(
-                        "{VARIABLE} names {}, which is not there; the VM gets no credentials",
-                        source.display()
-                    ));
-                }
-                Ok(None)
-            }
+        let Some(source) = named.clone().or_else(default) else { return Ok(Self::Nothing) };
+        match Google::read(&source) {
+            Ok(json) => Ok(Self::Found(Google { source: absolute(source), json })),
+            Err(Wrong::File(NoFile::Missing)) => Ok(named.map_or(Self::Nothing, Self::Gone)),
             Err(why) => {
                 let by = if named.is_some() { format!("{VARIABLE}: ") } else { String::new() };
                 Err(Error::usage(format!("{by}{}: {why}", source.display())).hint(
@@ -71,6 +74,27 @@ impl Google {
         }
     }
 
+    /// The credentials, with a warning where the file is gone.
+    #[must_use]
+    pub fn found(self) -> Option<Google> {
+        match self {
+            Self::Found(google) => Some(google),
+            Self::Gone(path) => {
+                ui::warning(&format!("{}; the VM gets no credentials", gone(&path)));
+                None
+            }
+            Self::Nothing => None,
+        }
+    }
+}
+
+/// What is the matter with a file that is not there.
+#[must_use]
+pub fn gone(path: &Path) -> String {
+    format!("{VARIABLE} names {}, which is not there", path.display())
+}
+
+impl Google {
     /// The file's bytes, if they are credentials. Nothing of them is in an error.
     pub fn read(path: &Path) -> Result<Secret, Wrong> {
         let bytes = small_file::read(path, LARGEST)?;
@@ -144,8 +168,8 @@ mod tests {
 
     const GOOD: &str = r#"{"client_secret": "hunter2", "type": "authorized_user"}"#;
 
-    fn find(dir: &Path, variables: &[(&str, &str)]) -> Result<Option<Google>, Error> {
-        Google::find(|name| {
+    fn find(dir: &Path, variables: &[(&str, &str)]) -> Result<Search, Error> {
+        Search::new(|name| {
             let value =
                 variables.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)?;
             Some(value.replace("DIR", dir.to_str().unwrap()).into())
@@ -159,16 +183,19 @@ mod tests {
         write("application_default_credentials.json", GOOD);
         write("named", &GOOD.replace("authorized_user", "service_account"));
         let gcloud = ("CLOUDSDK_CONFIG", "DIR");
-        let found = find(dir.path(), &[gcloud]).unwrap().unwrap();
-        assert_eq!(found.source, dir.path().join("application_default_credentials.json"));
-        assert_eq!(found.json.expose(), GOOD.as_bytes());
-        let found = find(dir.path(), &[gcloud, (VARIABLE, "DIR/named")]).unwrap().unwrap();
-        assert_eq!(found.source, dir.path().join("named"));
-        let found = find(dir.path(), &[gcloud, (VARIABLE, "")]).unwrap();
-        assert!(found.is_some());
+        let own = dir.path().join("application_default_credentials.json");
+        let found = |variables: &[(&str, &str)]| match find(dir.path(), variables).unwrap() {
+            Search::Found(google) => google.source,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(found(&[gcloud]), own);
+        assert_eq!(found(&[gcloud, (VARIABLE, "DIR/named")]), dir.path().join("named"));
+        assert_eq!(found(&[gcloud, (VARIABLE, "")]), own);
         // What the variable names is gone: another file is not what was meant.
-        assert_eq!(find(dir.path(), &[gcloud, (VARIABLE, "DIR/none")]).unwrap(), None);
-        assert_eq!(find(dir.path(), &[("CLOUDSDK_CONFIG", "DIR/none")]).unwrap(), None);
+        let none = find(dir.path(), &[gcloud, (VARIABLE, "DIR/none")]).unwrap();
+        assert_eq!(none, Search::Gone(dir.path().join("none")));
+        let none = find(dir.path(), &[("CLOUDSDK_CONFIG", "DIR/none")]).unwrap();
+        assert_eq!(none, Search::Nothing);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{Config, ProviderKind};
-use crate::credentials::{Google, Wrong};
+use crate::credentials::{Google, Search, Wrong};
 use crate::guest::{Call, Guest};
 use crate::hash;
 use crate::network::faults::{self, Knowledge};
@@ -24,6 +24,8 @@ use crate::ui::{self, Progress};
 
 /// The guest program.
 const PROGRAM: &str = include_str!("guest/handover.sh");
+/// Where the guest's own root directory is.
+pub const ROOT: &str = "/";
 /// The name of the record, in the VM's own directory on the host, which goes with the VM.
 const RECORD: &str = "handed-over.json";
 
@@ -103,7 +105,7 @@ impl Handover {
         config: &Config,
         value_of: impl Fn(&str) -> Option<OsString>,
     ) -> anyhow::Result<Self> {
-        let google = if config.credentials { Google::find(&value_of)? } else { None };
+        let google = if config.credentials { Search::new(&value_of)?.found() } else { None };
         let profile = google.as_ref().map(|_| Google::profile(&value_of)).unwrap_or_default();
         let network = &config.network;
         let certificates = Certificates::load(&network.ca_certs)?;
@@ -141,8 +143,8 @@ impl Handover {
     }
 
     /// Makes the VM such: what changed since is put there, what is wanted no more is taken away.
-    /// Does nothing where nothing is wanted and nothing was.
-    pub fn apply(&self, guest: &Guest) -> anyhow::Result<()> {
+    /// Does nothing where nothing is wanted and nothing was. `root` is [`ROOT`].
+    pub fn apply(&self, guest: &Guest, root: &str) -> anyhow::Result<()> {
         let record = Record::at(&guest.endpoint().dir);
         if self.is_empty() && !record.exists() {
             return Ok(());
@@ -150,7 +152,7 @@ impl Handover {
         let _lock = record.lock(guest)?;
         // Until it is done, nobody knows what is there.
         record.write(&Written::default())?;
-        let placed = self.place(guest, "/", &[Group::Credentials, Group::Network])?;
+        let placed = self.place(guest, root, &[Group::Credentials, Group::Network])?;
         if self.is_empty() {
             record.remove()?;
         } else {
@@ -259,13 +261,13 @@ impl Handover {
 /// from where it changed since, and takes them away where the settings say so by now. Which file it
 /// is, and whether there is one, is for `start` to say: whoever connects may have other variables
 /// set. What goes wrong is a warning.
-pub fn refresh(config: &Config, guest: &Guest) {
+pub fn refresh(config: &Config, guest: &Guest, root: &str) {
     if config.provider != ProviderKind::Lima {
         return;
     }
     let record = Record::at(&guest.endpoint().dir);
     let Some(sent) = record.read().google else { return };
-    if let Err(error) = bring_up_to_date(config, guest, &record, &sent) {
+    if let Err(error) = bring_up_to_date(config, guest, root, &record, &sent) {
         ui::warning(&format!("the credentials in the {} are old: {error:#}", guest.describe()));
     }
 }
@@ -273,6 +275,7 @@ pub fn refresh(config: &Config, guest: &Guest) {
 fn bring_up_to_date(
     config: &Config,
     guest: &Guest,
+    root: &str,
     record: &Record,
     sent: &Sent,
 ) -> anyhow::Result<()> {
@@ -290,7 +293,7 @@ fn bring_up_to_date(
         (Handover::default(), Group::Credentials)
     };
     let _lock = record.lock(guest)?;
-    let placed = handover.place(guest, "/", &[group])?;
+    let placed = handover.place(guest, root, &[group])?;
     record.write(&Written { google: handover.google.as_ref().map(Sent::of) })?;
     handover.say(guest, &placed);
     Ok(())

@@ -71,7 +71,7 @@ fn connect(args: &Args) -> anyhow::Result<ExitCode> {
         None => in_vm()?,
     };
     let guest = &place.guest;
-    handover::refresh(&place.config, guest);
+    handover::refresh(&place.config, guest, handover::ROOT);
     mount::automatically(&place.config, guest);
     let token = place.names.values().map(|values| guest.keep_environment(&values)).transpose()?;
     let mut call = place.target.call("run").arg(token.unwrap_or_default());

@@ -1,4 +1,4 @@
-//! This machine: KVM, disk space, Windows, proxies.
+//! This machine: KVM, disk space, Windows.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -69,9 +69,6 @@ fn judge_kvm(system: &System, accel: Accel, outcome: &Result<(), NoKvm>, group: 
 pub(super) fn look(situation: &Situation) -> Vec<Check> {
     let mut checks = disks(situation);
     checks.extend(windows(situation));
-    checks.extend(proxies(situation.config.provider, |name| {
-        std::env::var_os(name).is_some_and(|value| !value.is_empty())
-    }));
     checks
 }
 
@@ -161,17 +158,6 @@ fn judge_windows(version: u8, systemd: bool, repo: Option<&Path>) -> Option<Vec<
     Some(checks).filter(|checks| !checks.is_empty())
 }
 
-fn proxies(provider: ProviderKind, is_set: impl Fn(&str) -> bool) -> Option<Check> {
-    let names =
-        ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
-    let set: Vec<&str> = names.into_iter().filter(|name| is_set(name)).collect();
-    (provider == ProviderKind::Lima && !set.is_empty()).then(|| {
-        Check::info("proxy", format!("a proxy is set ({}), and Lima is not told of it", set.join(", ")))
-            .why("a proxy often holds a password, which would stay readable in the VM's processes; where Debian's image cannot be fetched directly, build one")
-            .fix("scripts/build-image --common DIR, then git config --global agentvm.image DIR")
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::Severity;
@@ -223,12 +209,5 @@ mod tests {
         assert_eq!(judge_windows(2, true, Some(Path::new("/home/u/x"))), None);
         let checks = judge_windows(2, false, Some(Path::new("/mnt/c/x"))).unwrap();
         assert_eq!(checks.len(), 2);
-    }
-
-    #[test]
-    fn a_proxy_is_named_without_its_value() {
-        let check = proxies(ProviderKind::Lima, |name| name == "https_proxy").unwrap();
-        assert!(check.subject.contains("https_proxy"), "{check:?}");
-        assert_eq!(proxies(ProviderKind::Ssh, |_| true), None);
     }
 }

@@ -21,6 +21,7 @@ mod machine;
 mod masters;
 mod mirrors;
 mod mount;
+mod network;
 mod programs;
 mod releases;
 mod repository;
@@ -141,9 +142,11 @@ impl Situation {
 /// The id of every check.
 pub const IDS: &[&str] = &[
     "bare-repository",
+    "ca-certs",
     "clock",
     "command",
     "config",
+    "credentials",
     "disk-space",
     "fsck",
     "fuse",
@@ -178,6 +181,7 @@ pub const IDS: &[&str] = &[
     "state-permissions",
     "unfinished",
     "vm",
+    "vm-network",
     "wsl",
 ];
 
@@ -192,6 +196,7 @@ const TOPICS: &[(&str, Topic)] = &[
     ("the mount", mount::look),
     ("KVM", machine::kvm),
     ("this machine", machine::look),
+    ("the network", network::look),
     ("the VM", vm::look),
     ("the state directory", state::look),
     ("the ssh connections", masters::look),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Check, Situation, repository, shell_word};
+use super::{Check, Situation, network, repository, shell_word};
 use crate::clock;
 use crate::config::{Config, ProviderKind};
 use crate::error::{self, Kind};
@@ -16,11 +16,11 @@ use crate::vm::ssh::SshHost;
 use crate::vm::{Provider, State};
 
 /// The third guest program.
-const PROGRAM: &str = include_str!("../guest/doctor.sh");
+pub(super) const PROGRAM: &str = include_str!("../guest/doctor.sh");
 /// Below this, in seconds, a clock is right: a session takes a moment to open.
 const TOLERATED_SKEW: i64 = 3;
 /// The guest may say nothing for this long.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 
 pub(super) fn limactl(situation: &Situation) -> Vec<Check> {
     const ID: &str = "limactl";
@@ -179,6 +179,9 @@ fn guest(config: &Config, endpoint: Endpoint, describe: &str) -> Vec<Check> {
     ];
     session.set_patience(crate::guest::time_limit(PATIENCE));
     checks.extend(locks(config, &mut session));
+    if config.provider == ProviderKind::Lima {
+        checks.extend(network::in_guest(config, &guest));
+    }
     checks
 }
 

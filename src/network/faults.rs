@@ -31,6 +31,10 @@ const CERTIFICATE: &[&str] = &[
     "pkix path building failed",
 ];
 
+/// Where a certificate is known, and a strict program does not like it.
+const TOO_STRICT: &[&str] =
+    &["does not include key usage extension", "missing authority key identifier"];
+
 /// What they say of proxies.
 const PROXY: &[&str] = &[
     "proxy authentication required",
@@ -80,7 +84,7 @@ pub fn recognise(text: &str, known: &Knowledge) -> Option<Fault> {
         let place = |(host, port): &(String, String)| text.contains(&format!("{host}:{port} "));
         says(NO_WAY_OUT) && known.proxies.iter().any(place)
     };
-    if says(CERTIFICATE) {
+    if says(CERTIFICATE) && !says(TOO_STRICT) {
         Some(Fault::Certificate)
     } else if says(PROXY) || names_proxy() {
         Some(Fault::Proxy)
@@ -167,5 +171,7 @@ mod tests {
         let known = Knowledge { proxy_kept_here: true, ..Knowledge::default() };
         assert_eq!(recognise(text, &known), Some(Fault::NoWayOut));
         assert_eq!(recognise("E: Unable to locate package x", &known), None);
+        let strict = "certificate verify failed: CA cert does not include key usage extension";
+        assert_eq!(recognise(strict, &known), None);
     }
 }

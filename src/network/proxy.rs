@@ -77,12 +77,16 @@ pub fn addresses(
 /// What helps to tell the fault of a proxy from others.
 pub fn knowledge(proxy: &Proxy, value_of: impl Fn(&str) -> Option<String>) -> Knowledge {
     let addresses = addresses(proxy, &value_of).unwrap_or_default();
-    let kept_here =
-        *proxy == Proxy::None && PROXIES.iter().any(|name| here(name, &value_of).is_some());
+    let kept_here = *proxy == Proxy::None && !set_here(&value_of).is_empty();
     Knowledge {
         proxies: addresses.into_iter().map(|(_, address)| address.place()).collect(),
         proxy_kept_here: kept_here,
     }
+}
+
+/// The names of the variables of a proxy that are set here.
+pub fn set_here(value_of: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    PROXIES.iter().filter_map(|name| here(name, &value_of)).map(|(name, _)| name).collect()
 }
 
 /// A variable that is set here in lower or in upper case, with the name that it has.

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::environment::Names;
 use crate::error::{Error, kind_of};
 use crate::guest::Guest;
-use crate::handover::Handover;
+use crate::handover::{self, Handover};
 use crate::home_files::HomeFiles;
 use crate::ssh::Endpoint;
 use crate::state::{self, Lock};
@@ -71,7 +71,7 @@ impl Plan {
         )?;
         let guest = Guest::new(endpoint.clone(), describe.to_owned());
         // Whatever downloads something may need it.
-        self.handover.apply(&guest).map_err(|error| {
+        self.handover.apply(&guest, handover::ROOT).map_err(|error| {
             Error::new(kind_of(&error), format!("cannot set up the {describe}: {error:#}"))
                 .hint("git agent-vm start tries again; what is there can be used meanwhile")
         })?;

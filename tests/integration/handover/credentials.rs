@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{KEY, PROFILE, Site, VARIABLES};
+use git_agent_vm::handover;
+
+use super::{KEY, PROFILE, Site, VARIABLES, config};
 
 #[test]
 fn credentials_arrive_for_the_agent_alone_and_go_again() {
@@ -47,6 +49,52 @@ fn credentials_arrive_for_the_agent_alone_and_go_again() {
     assert_eq!(site.changes(&[], &named), ["credentials", "profile"]);
     assert!(!site.exists(KEY) && !site.exists(PROFILE));
     assert_eq!(site.changes(&[], &named), [] as [&str; 0]);
+}
+
+#[test]
+fn connect_brings_a_changed_key_and_leaves_the_rest_to_start() {
+    let site = Site::new();
+    let path = "gcloud/application_default_credentials.json";
+    let key = site.root.join(KEY);
+    let guest = site.guest();
+    let refresh = |settings: &[(&str, &str)]| {
+        handover::refresh(&config(settings), &guest, site.root());
+    };
+    // Where nothing is wanted and nothing was, nobody is asked.
+    site.lab.stop_sshd();
+    site.load(&[], &[]).unwrap().apply(&guest, site.root()).unwrap();
+    refresh(&[]);
+    site.lab.start_sshd();
+
+    site.host_file(path, "{\"type\": \"one\"}");
+    site.load(&[], &[]).unwrap().apply(&guest, site.root()).unwrap();
+    assert_eq!(site.read(KEY), "{\"type\": \"one\"}");
+    site.lab.guest_command("chmod", ["400", key.to_str().unwrap()]).succeeds();
+    refresh(&[]);
+    assert!(site.stat(KEY).starts_with("400 "), "it was sent again");
+    site.host_file(path, "{\"type\": \"two\"}");
+    refresh(&[]);
+    assert_eq!(site.read(KEY), "{\"type\": \"two\"}");
+    assert!(site.stat(KEY).starts_with("600 ") && site.exists(PROFILE));
+    site.host_file(path, "damaged");
+    refresh(&[]);
+    assert_eq!(site.read(KEY), "{\"type\": \"two\"}");
+    fs_err::remove_file(site.lab.home().join(path)).unwrap();
+    refresh(&[]);
+    assert!(site.exists(KEY));
+    refresh(&[("agentvm.credentials", "none")]);
+    assert!(!site.exists(KEY) && !site.exists(PROFILE));
+
+    site.host_file(path, "{\"type\": \"three\"}");
+    refresh(&[]);
+    assert!(!site.exists(KEY));
+    site.load(&[], &[]).unwrap().apply(&guest, site.root()).unwrap();
+    assert!(site.exists(KEY));
+    fs_err::remove_file(site.lab.home().join(path)).unwrap();
+    site.load(&[], &[]).unwrap().apply(&guest, site.root()).unwrap();
+    assert!(!site.exists(KEY) && !site.exists(PROFILE));
+    let record = site.lab.path().join("endpoint/handed-over.json");
+    assert!(!record.exists());
 }
 
 /// Every place where the secret can be seen: any process's command line and environment, and files

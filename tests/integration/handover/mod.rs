@@ -60,6 +60,10 @@ impl Site {
         Guest::new(endpoint, "VM 'agent-vm'".into())
     }
 
+    fn root(&self) -> &str {
+        self.root.to_str().unwrap()
+    }
+
     /// What these settings and variables mean. `~` is the host's home in both.
     fn load(&self, settings: &[(&str, &str)], here: &[(&str, &str)]) -> anyhow::Result<Handover> {
         let home = self.lab.home().to_str().unwrap();
@@ -68,12 +72,8 @@ impl Site {
         };
         let (settings, mut here) = (own(settings), own(here));
         here.push(("CLOUDSDK_CONFIG".into(), format!("{home}/gcloud")));
-        let setting = |(key, value): &(String, String)| {
-            let (key, value) = (key.clone().leak(), value.clone().leak());
-            Setting { scope: "global", origin: "file:x", key, value }
-        };
-        let (config, problems) = Config::lenient(&settings.iter().map(setting).collect::<Vec<_>>());
-        assert_eq!(problems, []);
+        let settings: Vec<_> = settings.iter().map(|(key, value)| (&**key, &**value)).collect();
+        let config = config(&settings);
         let value_of = |name: &str| {
             here.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone().into())
         };
@@ -81,7 +81,7 @@ impl Site {
     }
 
     fn place(&self, handover: &Handover) -> anyhow::Result<Placed> {
-        handover.place(&self.guest(), self.root.to_str().unwrap(), ALL)
+        handover.place(&self.guest(), self.root(), ALL)
     }
 
     /// Places what these mean, and gives what that changed.
@@ -134,4 +134,13 @@ impl Site {
         all.extend(words.iter().map(std::ffi::OsString::from));
         self.lab.guest_command("env", all).run()
     }
+}
+
+/// The configuration with these settings.
+fn config(settings: &[(&str, &str)]) -> Config {
+    let setting = |(key, value)| Setting { scope: "global", origin: "file:x", key, value };
+    let (config, problems) =
+        Config::lenient(&settings.iter().copied().map(setting).collect::<Vec<_>>());
+    assert_eq!(problems, []);
+    config
 }
