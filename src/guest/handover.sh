@@ -4,7 +4,7 @@
 #
 #   place ROOT GROUP…  makes the GROUPs below ROOT (/) such as they come on standard input: after
 #                      send= lines "NAME SIZE SHA256", each with SIZE bytes, at last "end 0 -".
-#                      What does not come is taken away. GROUP and its NAMEs:
+#                      What does not come is taken away. Each GROUP has these:
 #                        credentials  credentials (JSON), profile (for login shells)
 #                        key          credentials alone
 #                        network      certificates (each below a line "# FILE"), environment

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxys_url_is_taken_apart_and_put_together() {
+    fn the_url_of_a_proxy_is_taken_apart_and_put_together() {
         for (given, wanted) in [
             ("proxy.example:3128", "http://proxy.example:3128"),
             ("HTTP://Proxy.Example:3128/", "http://proxy.example:3128"),

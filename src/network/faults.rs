@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_nowhere_is_a_proxys_fault_only_where_one_is_set() {
+    fn what_leads_nowhere_is_the_fault_of_a_proxy_only_where_one_is_set() {
         let text = "Could not resolve 'mirror.example'";
         assert_eq!(recognise(text, &Knowledge::default()), None);
         let known = Knowledge { proxy_kept_here: true, ..Knowledge::default() };

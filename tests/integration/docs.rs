@@ -126,6 +126,11 @@ fn every_block_of_the_documentation_is_known() {
         ("README.md", "$ git ", "tour_of_the_readme_prints_what_it_shows, real_vm"),
         ("README.md", "git config --global agentvm.provider ssh", "host_of_others_is_set_as_shown"),
         ("common/README.md", "mkdir -p ~/.config/agentvm/packages", "common_is_replaced_as_shown"),
+        (
+            "README.md",
+            "git config --global --add agentvm.caCerts",
+            "settings_of_a_network_are_understood_as_shown",
+        ),
         ("CONTRIBUTING.md", "cargo build ", "scripts_that_are_named_are_there"),
         ("CONTRIBUTING.md", "UPDATE_MAN=1 cargo test ", "scripts_that_are_named_are_there"),
         ("CONTRIBUTING.md", "UPDATE_HELP=1 cargo test ", "scripts_that_are_named_are_there"),
@@ -196,6 +201,27 @@ fn tour_of_the_readme_prints_what_it_shows() {
             assert_prints(&lab, &format!("{}\n{}", ran.text(), ran.errors()), &output);
         }
     }
+}
+
+#[test]
+fn settings_of_a_network_are_understood_as_shown() {
+    let lab = Lab::new();
+    let first = "git config --global --add agentvm.caCerts";
+    let blocks = markdown("README.md");
+    let block = blocks.iter().find(|block| block.lines[0].starts_with(first)).unwrap();
+    let file = lab.home().join("corporate-ca.pem");
+    let shape = "-----BEGIN CERTIFICATE-----\nMAIwAA==\n-----END CERTIFICATE-----\n";
+    fs_err::write(&file, shape).unwrap();
+    for command in commands(block) {
+        lab.sh(&command).env("https_proxy", "http://proxy.example:3128").succeeds();
+    }
+    // They are read: what is wrong in one of them is said.
+    lab.agent_vm("start")
+        .env("https_proxy", "http://proxy.example:x")
+        .fails(2)
+        .stderr_has("https_proxy is not");
+    fs_err::write(&file, "nothing").unwrap();
+    lab.agent_vm("start").fails(2).stderr_has("corporate-ca.pem: there is no certificate in it");
 }
 
 #[test]

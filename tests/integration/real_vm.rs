@@ -12,6 +12,8 @@ use serde_json::Value;
 use crate::docs;
 use crate::support::{Lab, Run};
 
+mod network;
+
 /// An emulated boot on a busy machine, set-up included.
 const START: u64 = 600;
 /// Anything else that goes into an emulated guest.
@@ -101,6 +103,8 @@ fn whole_life_of_a_vm() {
     workspaces_are_files_of_the_host(&vm);
     clock_of_the_guest_is_set_right(&vm);
     set_up::home_files_and_variables_reach_the_agent(&vm);
+    network::credentials_reach_the_agent_alone(&vm);
+    network::certificates_and_proxy_serve_every_session(&vm);
     set_up::changed_package_list_is_installed_after_apts_lock_is_free(&vm);
     set_up::programs_come_from_the_registries(&vm);
     set_up::agent_has_what_it_works_with(&vm);

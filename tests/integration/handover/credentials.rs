@@ -1,11 +1,11 @@
 //! Google's credentials: where they are, who can see them, what is no such file.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use git_agent_vm::handover;
 
+use super::leaks::leaks;
 use super::{KEY, PROFILE, Site, VARIABLES, config};
 
 #[test]
@@ -95,36 +95,6 @@ fn connect_brings_a_changed_key_and_leaves_the_rest_to_start() {
     assert!(!site.exists(KEY) && !site.exists(PROFILE));
     let record = site.lab.path().join("endpoint/handed-over.json");
     assert!(!record.exists());
-}
-
-/// Every place where the secret can be seen: any process's command line and environment, and files
-/// below `dir` that others than their owner can read, or all of them.
-fn leaks(dir: &Path, secret: &str, all_files: bool) -> Vec<String> {
-    let mut found = Vec::new();
-    let has = |bytes: &[u8]| bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        for name in ["cmdline", "environ"] {
-            let path = entry.path().join(name);
-            if std::fs::read(&path).is_ok_and(|bytes| has(&bytes)) {
-                found.push(path.display().to_string());
-            }
-        }
-    }
-    let mut dirs = vec![dir.to_owned()];
-    while let Some(dir) = dirs.pop() {
-        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-            let (path, Ok(meta)) = (entry.path(), entry.metadata()) else { continue };
-            if meta.is_dir() {
-                dirs.push(path);
-            } else if meta.is_file()
-                && (all_files || meta.permissions().mode() & 0o077 != 0)
-                && std::fs::read(&path).is_ok_and(|bytes| has(&bytes))
-            {
-                found.push(format!("{} {:o}", path.display(), meta.permissions().mode()));
-            }
-        }
-    }
-    found
 }
 
 #[test]

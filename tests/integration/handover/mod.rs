@@ -14,7 +14,9 @@ use git_agent_vm::ui;
 use crate::support::{Lab, Ran};
 
 mod credentials;
+pub(crate) mod leaks;
 mod network;
+pub(crate) mod tls;
 
 const ALL: &[Group] = &[Group::Credentials, Group::Network];
 const KEY: &str = "etc/google/application_default_credentials.json";

@@ -1,59 +1,20 @@
 //! Certificates, proxies and mirrors.
 
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-
+use super::tls::Tls;
 use super::{Site, VARIABLES};
-use crate::support::{Background, Lab};
-
-/// A certificate authority of its own and a server that it vouches for.
-struct Tls {
-    dir: PathBuf,
-    port: u16,
-    server: Background,
-}
-
-impl Tls {
-    fn new(site: &Site) -> Self {
-        let dir = site.lab.home().join("tls");
-        fs_err::create_dir(&dir).unwrap();
-        let script = "exec 2>/dev/null
-            openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj '/CN=Test' \
-                -addext keyUsage=critical,keyCertSign,cRLSign &&
-            openssl req -newkey rsa:2048 -nodes -keyout key -out request -subj '/CN=127.0.0.1' &&
-            printf 'subjectAltName=IP:127.0.0.1\\nauthorityKeyIdentifier=keyid\\n' >extensions &&
-            openssl x509 -req -in request -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
-                -extfile extensions -out cert";
-        site.lab.host("sh", ["-c", script]).in_dir(&dir).succeeds();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let place = format!("127.0.0.1:{port}");
-        let words =
-            ["s_server", "-quiet", "-www", "-accept", &place, "-cert", "cert", "-key", "key"];
-        let server = site.lab.host("openssl", words).in_dir(&dir).within_seconds(300).background();
-        site.lab.wait_until("the server listens", |_| TcpStream::connect(&place).is_ok());
-        Self { dir, port, server }
-    }
-
-    fn url(&self) -> String {
-        format!("https://127.0.0.1:{}/", self.port)
-    }
-
-    fn stop(self) {
-        self.server.signal(rustix::process::Signal::KILL);
-        self.server.finish();
-    }
-}
+use crate::support::Lab;
 
 #[test]
 fn guest_trusts_the_networks_own_certificates_as_long_as_it_is_told_to() {
     // mindroom-ai/mindroom#1212
     let site = Site::new();
-    let tls = Tls::new(&site);
-    let python = format!("import urllib.request as u; u.urlopen('{}').read()", tls.url());
-    let url = tls.url();
+    let tls = Tls::new(&site.lab);
+    let python =
+        format!("import urllib.request as u; u.urlopen('{}').read()", tls.url("127.0.0.1"));
+    let url = tls.url("127.0.0.1");
     let programs: [&[&str]; 2] =
         [&["curl", "-sS", "-o", "/dev/null", &url], &["python3", "-c", &python]];
-    let bundle = fs_err::read_to_string(tls.dir.join("ca.pem")).unwrap();
+    let bundle = fs_err::read_to_string(tls.authority()).unwrap();
     site.host_file("bundle.pem", &format!("# ours\n{bundle}\n{bundle}"));
     let settings = [("agentvm.cacerts", "~/bundle.pem")];
 

@@ -4,30 +4,29 @@
 //! The guest's part, `guest/handover.sh`, knows where each thing belongs; this one what it is.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{Config, ProviderKind};
-use crate::credentials::{Google, Search, Wrong};
+use crate::config::Config;
+use crate::credentials::{Google, Search};
 use crate::guest::{Call, Guest};
 use crate::hash;
 use crate::network::faults::{self, Knowledge};
 use crate::network::proxy::{self, Variable};
 use crate::network::trust::Certificates;
 use crate::secret::Secret;
-use crate::small_file::NoFile;
-use crate::state::{self, Lock};
 use crate::ui::{self, Progress};
 
+mod record;
+mod refresh;
+
+use record::{Record, Sent, Written};
+pub use refresh::refresh;
+
 /// The guest program.
-const PROGRAM: &str = include_str!("guest/handover.sh");
+const PROGRAM: &str = include_str!("../guest/handover.sh");
 /// Where the guest's own root directory is.
 pub const ROOT: &str = "/";
-/// The name of the record, in the VM's own directory on the host, which goes with the VM.
-const RECORD: &str = "handed-over.json";
 
 /// All certificates that the VM trusts, its system's and ours.
 const STORE: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -257,48 +256,6 @@ impl Handover {
     }
 }
 
-/// Brings the credentials in a running VM up to date, for `connect`: sends the file that they are
-/// from where it changed since, and takes them away where the settings say so by now. Which file it
-/// is, and whether there is one, is for `start` to say: whoever connects may have other variables
-/// set. What goes wrong is a warning.
-pub fn refresh(config: &Config, guest: &Guest, root: &str) {
-    if config.provider != ProviderKind::Lima {
-        return;
-    }
-    let record = Record::at(&guest.endpoint().dir);
-    let Some(sent) = record.read().google else { return };
-    if let Err(error) = bring_up_to_date(config, guest, root, &record, &sent) {
-        ui::warning(&format!("the credentials in the {} are old: {error:#}", guest.describe()));
-    }
-}
-
-fn bring_up_to_date(
-    config: &Config,
-    guest: &Guest,
-    root: &str,
-    record: &Record,
-    sent: &Sent,
-) -> anyhow::Result<()> {
-    let (handover, group) = if config.credentials {
-        let json = match Google::read(&sent.source) {
-            Err(Wrong::File(NoFile::Missing)) => return Ok(()),
-            json => json.with_context(|| sent.source.display().to_string())?,
-        };
-        if Google::digest(&json) == sent.digest {
-            return Ok(());
-        }
-        let google = Google { source: sent.source.clone(), json };
-        (Handover { google: Some(google), ..Handover::default() }, Group::Key)
-    } else {
-        (Handover::default(), Group::Credentials)
-    };
-    let _lock = record.lock(guest)?;
-    let placed = handover.place(guest, root, &[group])?;
-    record.write(&Written { google: handover.google.as_ref().map(Sent::of) })?;
-    handover.say(guest, &placed);
-    Ok(())
-}
-
 fn header(name: &str, content: &Secret) -> Vec<u8> {
     let bytes = content.expose();
     format!("{name} {} {}\n", bytes.len(), hash::hex(&Sha256::digest(bytes))).into_bytes()
@@ -315,60 +272,6 @@ fn base_of(mirror: &Secret) -> Secret {
     let text = text.trim_end_matches('/');
     let text = text.strip_suffix("/debian").unwrap_or(text);
     Secret::new(text.trim_end_matches('/').as_bytes().to_vec())
-}
-
-/// What the host remembers of what it handed over: nothing that is secret.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Written {
-    google: Option<Sent>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Sent {
-    source: PathBuf,
-    /// Of the content.
-    digest: String,
-}
-
-impl Sent {
-    fn of(google: &Google) -> Self {
-        Self { source: google.source.clone(), digest: Google::digest(&google.json) }
-    }
-}
-
-#[derive(Debug)]
-struct Record {
-    path: PathBuf,
-}
-
-impl Record {
-    fn at(dir: &Path) -> Self {
-        Self { path: dir.join(RECORD) }
-    }
-
-    fn exists(&self) -> bool {
-        self.path.exists()
-    }
-
-    /// A damaged one says nothing; it is there, so the next start hands everything over again.
-    fn read(&self) -> Written {
-        let bytes = std::fs::read(&self.path).unwrap_or_default();
-        serde_json::from_slice(&bytes).unwrap_or_default()
-    }
-
-    fn write(&self, written: &Written) -> anyhow::Result<()> {
-        state::write_private(&self.path, &serde_json::to_vec(written)?)
-    }
-
-    fn remove(&self) -> anyhow::Result<()> {
-        fs_err::remove_file(&self.path).map_err(Into::into)
-    }
-
-    /// One command at a time hands something over.
-    fn lock(&self, guest: &Guest) -> anyhow::Result<Lock> {
-        let doing = format!("git agent-vm to hand credentials over to the {}", guest.describe());
-        Lock::take(&self.path.with_extension("lock"), &doing)
-    }
 }
 
 #[cfg(test)]
@@ -422,22 +325,21 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_that_a_setting_mends_names_it() {
+        let here = [("https_proxy", "http://proxy:3128")];
+        let handover = load(&[], &here);
+        let said = "cannot set up the VM: Certificate verification failed: not trusted";
+        assert!(handover.advice(said).unwrap().contains("agentvm.caCerts"));
+        let said = "Temporary failure resolving 'mirror.example'";
+        assert!(handover.advice(said).unwrap().contains("agentvm.proxy true"));
+        assert_eq!(load(&[], &[]).advice(said), None);
+    }
+
+    #[test]
     fn a_mirror_is_known_by_its_base() {
         for given in ["https://mirror.example/x", "https://mirror.example/x/debian/"] {
             let handover = load(&[("agentvm.aptmirror", given)], &[]);
             assert_eq!(handover.mirror.expose(), b"https://mirror.example/x");
         }
-    }
-
-    #[test]
-    fn the_record_holds_no_secret() {
-        let google = Google {
-            source: "/x".into(),
-            json: Secret::new(br#"{"type": "x", "key": "hunter2"}"#.to_vec()),
-        };
-        let written = serde_json::to_string(&Written { google: Some(Sent::of(&google)) }).unwrap();
-        assert!(!written.contains("hunter2"), "{written}");
-        let handover = Handover { google: Some(google), ..Handover::default() };
-        assert!(!format!("{handover:?}").contains("hunter2"));
     }
 }
