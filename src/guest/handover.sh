@@ -111,10 +111,14 @@ credentials() {
 certificates() {
     store=/usr/local/share/ca-certificates/agentvm
     own=/etc/agentvm/ca.pem
+    before=
+    for file in "$root$store"/agentvm-*.crt; do
+        [ ! -e "$file" ] || before="$before ${file##*/}"
+    done
     if ! comes certificates; then
         [ -e "$root$store" ] || [ -e "$root$own" ] || return 0
         rm -rf "$root$store"
-        update_store --fresh
+        update_store
         take_away "$own" || :
         field changed certificates
         return
@@ -128,12 +132,10 @@ certificates() {
     if cmp -s "$work/certificates" "$root$own" && diff -rq "$work/store" "$root$store" >/dev/null 2>&1; then
         return
     fi
-    fresh=
-    [ ! -e "$root$store" ] || fresh=--fresh
     (umask 022 && mkdir -p "$root${store%/*}")
     rm -rf "$root$store"
     mv -T "$work/store" "$root$store" || fail "cannot write $store in the VM"
-    update_store $fresh
+    update_store
     # Last of all: it tells that the rest is done.
     put certificates "$own" 644 "$me" || :
     field changed certificates
@@ -142,10 +144,32 @@ certificates() {
 # Without the package there is no store yet; it takes ours in when it is installed.
 update_store() {
     command -v update-ca-certificates >/dev/null || return 0
-    (umask 022 && update-ca-certificates "$@" --etccertsdir "$root/etc/ssl/certs" \
-        --localcertsdir "$root/usr/local/share/ca-certificates" \
-        --hooksdir "$root/etc/ca-certificates/update.d") >"$work/said" 2>&1 </dev/null ||
+    links=$root/etc/ssl/certs
+    hooks=$root/etc/ca-certificates/update.d
+    if ! refill_store >"$work/said" 2>&1 </dev/null; then
         fail "update-ca-certificates failed in the VM: $(tail -n 4 "$work/said")"
+    fi
+}
+
+# The system's own program does not notice a certificate that is gone, and so neither does Java: its
+# links are taken away here, and whoever listens for changes is told.
+refill_store() {
+    for name in $before; do
+        [ ! -e "$root$store/$name" ] || continue
+        rm -f "$links/${name%.crt}.pem"
+        echo "-$links/${name%.crt}.pem" >>"$work/gone"
+    done
+    [ ! -e "$work/gone" ] || find "$links" -xtype l -delete
+    (
+        umask 022
+        update-ca-certificates --etccertsdir "$links" --hooksdir "$hooks" \
+            --localcertsdir "$root/usr/local/share/ca-certificates"
+    ) || return 1
+    if [ -e "$work/gone" ] && [ -d "$hooks" ]; then
+        run-parts --test -- "$hooks" | while read -r hook; do
+            "$hook" <"$work/gone" || return 1
+        done
+    fi
 }
 
 # Variables: one file that root alone can read, since an address in it may hold a password. PAM reads

@@ -18,6 +18,11 @@ fn guest_trusts_the_networks_own_certificates_as_long_as_it_is_told_to() {
     site.host_file("bundle.pem", &format!("# ours\n{bundle}\n{bundle}"));
     let settings = [("agentvm.cacerts", "~/bundle.pem")];
 
+    // Java's store listens for changes in this way.
+    let heard = format!("#!/bin/sh\ncat >>'{}/heard'\n", site.root());
+    site.write_in_guest("etc/ca-certificates/update.d/listener", &heard);
+    site.lab.guest_sh("chmod 755 root/etc/ca-certificates/update.d/listener").succeeds();
+
     for words in programs {
         let ran = site.with_variables(words);
         assert!(ran.code != 0 && ran.errors().to_lowercase().contains("certificate"), "{ran}");
@@ -37,7 +42,12 @@ fn guest_trusts_the_networks_own_certificates_as_long_as_it_is_told_to() {
     assert_eq!(site.changes(&settings, &[]), ["certificates"]);
 
     site.pam_reads_variables(false);
+    assert!(site.read("heard").contains("/etc/ssl/certs/agentvm-"));
+    site.lab.guest_sh("rm root/heard").succeeds();
     assert_eq!(site.changes(&[], &[]), ["certificates", "environment"]);
+    let heard = site.read("heard");
+    let ours: Vec<&str> = heard.lines().filter(|line| line.contains("/agentvm-")).collect();
+    assert!(ours.len() == 1 && ours[0].starts_with('-'), "{heard}");
     for words in programs {
         assert!(site.with_variables(words).code != 0);
     }
