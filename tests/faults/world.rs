@@ -180,8 +180,13 @@ impl World {
             self.planted.push((token, kinds[which].clone()));
         }
         self.agent_is_ahead = true;
-        // Nothing of its own is left half done: that would be the agent's to mend.
-        script + "for try in 1 2 3; do git rebase --abort; git commit -qam busy-end; done; true"
+        // Nothing of its own is left half done: that would be the agent's to mend. Giving a rebase up
+        // throws away what is not committed.
+        script
+            + "for try in 1 2 3; do
+                [ ! -d .git/rebase-merge ] || { git stash -q; git rebase --abort; }
+                git commit -qam busy-end
+            done; true"
     }
 
     /// The user commits, most often on top of what the agent has.

@@ -345,3 +345,42 @@ fn killed_checkout_leaves_no_lock_that_stops_the_next_push() {
     assert_eq!(workspace.tip("HEAD"), app.tip("feature"));
     assert_eq!(workspace.status(), "");
 }
+
+/// Git has found z.txt unchanged, and is about to replace it, when an agent appends to it.
+#[test]
+fn what_is_written_to_a_file_that_is_being_replaced_is_kept() {
+    let lab = Lab::new();
+    let app = lab.app();
+    app.commit_on("feature", "z.txt", "one\n");
+    app.commit_on("feature", ".gitattributes", "a.txt filter=agent\n");
+    app.commit_on("feature", "a.txt", "one\n");
+    let workspace = lab.pushed_feature();
+    let append = "git config filter.agent.smudge 'echo precious >>z.txt; sleep 0.1; cat'";
+    workspace.sh(append).succeeds();
+    app.commit_on("feature", "z.txt", "two\n");
+    let tip = app.commit_on("feature", "a.txt", "two\n");
+    lab.git("push agentvm::feature")
+        .succeeds()
+        .stderr_has("files were written to while the push replaced them")
+        .stderr_has("warning:   z.txt");
+    assert_eq!(workspace.tip("HEAD"), tip);
+    assert_eq!(workspace.read("z.txt"), "two\n");
+    let rescued = workspace.git("for-each-ref --format=%(refname) refs/rescue").succeeds().text();
+    let rescued = rescued.trim();
+    assert_eq!(
+        workspace.git(["show", &format!("{rescued}:z.txt")]).succeeds().text(),
+        "one\nprecious"
+    );
+    workspace.sh("! [ -e .git/agentvm-before ]").succeeds();
+
+    // Without such a thing, there is nothing to say.
+    workspace.sh("git config filter.agent.smudge cat").succeeds();
+    app.commit_on("feature", "z.txt", "three\n");
+    lab.git("push agentvm::feature").succeeds().stderr_lacks("rescue");
+    // And where the push is refused, nothing stays either.
+    workspace.write("z.txt", "agent\n");
+    app.commit_on("feature", "z.txt", "four\n");
+    lab.git("push agentvm::feature").fails(1);
+    workspace.sh("! [ -e .git/agentvm-before ]").succeeds();
+    assert_eq!(workspace.read("z.txt"), "agent\n");
+}

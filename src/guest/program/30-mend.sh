@@ -298,6 +298,35 @@ keep_what_is_neither() {
   warn "a push was cut off: files that were neither old nor new are kept as $(printf %.10s "$kept") under refs/rescue/"
 }
 
+# What was written to a file while a push replaced it is kept under refs/rescue. Fails where it could not
+# be kept.
+look_back() {
+  before=$w/.git/agentvm-before
+  [ -d "$before" ] || return 0
+  # Without it, no file was replaced.
+  if read -r from 2>/dev/null <"$before/moving" && is_id "$from"; then
+    list=$before/list
+    find "$before/files" -type f -newer "$before/since" -printf '%P\0' >"$list" || return 1
+    [ ! -s "$list" ] || keep_what_was_written || return 1
+  fi
+  rm -rf "$before"
+}
+
+keep_what_was_written() {
+  seen=$(
+    cd "$before/files" && set -- --git-dir="$w/.git" --work-tree="$before/files" &&
+      GIT_INDEX_FILE=$before/index g "$@" read-tree "$from" &&
+      GIT_INDEX_FILE=$before/index g "$@" update-index -z --stdin <"$list" &&
+      GIT_INDEX_FILE=$before/index g "$@" write-tree
+  ) || return 1
+  written=$(g diff-tree -r --no-renames --name-only "$from^{tree}" "$seen") || return 1
+  [ -n "$written" ] || return 0
+  kept=$(g commit-tree -m 'agentvm: written to while a push replaced it' -p "$from" "$seen") &&
+    rescue "$kept" 'agentvm: written during a push' || return 1
+  warn "warning: files were written to while the push replaced them; what was written is kept as $(printf %.10s "$kept") under refs/rescue/:"
+  printf '%s\n' "$written" | sed -n '1,10s/^/warning:   /p' >&2
+}
+
 # The files of $seen that are not as in a commit.
 differing() { g diff-tree -r --no-renames --diff-filter=d --name-only "$(tree_of "$1")" "$seen"; }
 
@@ -351,7 +380,7 @@ forget_leftovers() {
 # ours stays until all is done.
 mend_all() {
   [ -s "$w/.git/agentvm-received" ] || mark_received "$w/.git/agentvm-received" || return 1
-  clear_leftovers && mend || return 1
+  clear_leftovers && mend && look_back || return 1
   git_is_running || forget_leftovers
 }
 

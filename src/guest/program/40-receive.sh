@@ -81,6 +81,7 @@ refuse_dirty() {
     report_additions &
     reserve &
     report_room &
+    keep_names &
     # The index stays as it is: whoever is killed meanwhile leaves no lock behind, and the agent's own
     # git is not disturbed.
     g status --porcelain=v1 -uno --no-renames --ignore-submodules=dirty 2>/dev/null ||
@@ -118,6 +119,17 @@ refuse_dirty() {
   [ "$count" -le 10 ] || warn "error:   and $((count - 10)) more"
   warn "hint: commit them there (git agent-vm connect $(branch_word)), then push again"
   exit 1
+}
+
+# Git looks whether files have changed, and then replaces them: what is written in between would go down
+# with the file that was there. So those that are about to be replaced have a second name until the end.
+keep_names() {
+  rm -rf "$gitdir/agentvm-before"
+  [ -d "$w/.git" ] && ! is_null "$old" && mkdir -p "$gitdir/agentvm-before/files" && : >"$gitdir/agentvm-before/since" || return 0
+  from=$old to=$new
+  # Where nothing is, or no file, nothing can be lost.
+  paths_between --diff-filter=a |
+    xargs -0 -r cp -lP --parents -t "$gitdir/agentvm-before/files" -- >/dev/null 2>&1
 }
 
 # Whether git was told not to look for changes in some files. The last line tells that it saw all.
@@ -260,6 +272,7 @@ hook_push_to_checkout() { # NEW
   journal=$gitdir/agentvm-journal
   printf '%s %s %s %s %s end\n' "$ref" "$old" "$new" "$nonce" "$this_boot" >"$journal" ||
     { empty "$journal"; refuse_push 'cannot write to the workspace'; }
+  [ ! -d "$gitdir/agentvm-before" ] || printf '%s\n' "$old" >"$gitdir/agentvm-before/moving"
   # It has to be on the disk before the first file moves; what the files need, mend gives them.
   flush_file "$journal"
   said=$(g -c advice.detachedHead=false checkout -q --no-overwrite-ignore --detach "$new" 2>&1) && exit 0
@@ -269,7 +282,10 @@ hook_push_to_checkout() { # NEW
   [ "$code" -lt 128 ] || ! git_is_running ||
     refuse_push 'git was killed in the workspace; the next command puts it back'
   case $said in
-    *'would be overwritten'* | *'would lose untracked'*) empty "$journal" ;;
+    *'would be overwritten'* | *'would lose untracked'*)
+      # Nothing has moved.
+      rm -rf "$gitdir/agentvm-before"
+      empty "$journal" ;;
     *)
       # A killed checkout leaves its locks behind.
       [ "$code" -lt 128 ] || rm -f "$gitdir/index.lock" "$gitdir/HEAD.lock"
@@ -357,7 +373,7 @@ settle() {
     flock -n 9 || { [ "$1" != 0 ] && flock -w 10 9; } || return 0
   fi
   # What it cannot do now, the next command does.
-  mend && left='' || left=1
+  mend && look_back && left='' || left=1
   forget_unborn
   # git flushes a ref's file, but not its new name in the directory, nor the files that it checks
   # out. The host says that a push is done only after this program has ended with 0, so all of it has
