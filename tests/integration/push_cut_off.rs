@@ -346,6 +346,21 @@ fn killed_checkout_leaves_no_lock_that_stops_the_next_push() {
     assert_eq!(workspace.status(), "");
 }
 
+/// The hook dies while it looks at flagged files, and git then ends with 0 all the same.
+#[test]
+fn lists_of_a_killed_hook_are_gone_when_the_push_ends() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    lab.app().commit_on("feature", "feature.txt", "two\n");
+    let deadly = "git update-index --assume-unchanged feature.txt
+        sed -i 's/./x/' feature.txt
+        git config filter.deadly.clean 'kill -9 $(ps -o ppid= -p $PPID); cat'
+        echo 'feature.txt filter=deadly' >.git/info/attributes";
+    workspace.sh(deadly).succeeds();
+    lab.git("push agentvm::feature").fails(1).stderr_has("signal 9");
+    workspace.sh("grep -q ^x feature.txt && ! ls -d .git/agentvm-[bp][ae]*").succeeds();
+}
+
 /// Git has found z.txt unchanged, and is about to replace it, when an agent appends to it.
 #[test]
 fn what_is_written_to_a_file_that_is_being_replaced_is_kept() {

@@ -372,6 +372,10 @@ settle() {
     exec 9>"$w/.git/agentvm.lock"
     flock -n 9 || { [ "$1" != 0 ] && flock -w 10 9; } || return 0
   fi
+  # A hook that was killed leaves its lists behind, and git may still have ended with 0.
+  for path in "$w"/.git/agentvm-paths* "$w"/.git/agentvm-index*; do
+    [ ! -e "$path" ] || rm -f "$path"
+  done
   # What it cannot do now, the next command does.
   mend && look_back && left='' || left=1
   forget_unborn
