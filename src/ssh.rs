@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::process::Cmd;
 
 mod config_file;
+mod master;
 
 /// The master connection's socket, in the endpoint's directory.
 pub const MASTER_SOCKET: &str = "master";
@@ -54,7 +55,7 @@ pub enum Tty {
 pub enum Master {
     /// Use it, or become it.
     Shared,
-    /// A connection of its own: the second try where a master hangs, or where one must not be left.
+    /// A connection of its own, where none must be left.
     Never,
 }
 

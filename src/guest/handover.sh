@@ -252,6 +252,8 @@ root=$(word "$5")
 root=${root%/}
 shift 5
 printf 'agentvm/1 %s %s\n' "$nonce" "$(date +%s)"
+# A host that no longer waits for this connection asks again over another one.
+read -r go && [ "$go" = go ] || exit 1
 (umask 022 && mkdir -p "$root/etc/agentvm") || fail "cannot make the directory $root/etc/agentvm in the VM"
 work=$root/etc/agentvm/incoming
 trap clean_up EXIT

@@ -26,8 +26,12 @@ use wire::{Field, Reader, WireError};
 /// How long the guest may say nothing before its first answer, and between two of its fields.
 /// An emulated guest that is busy booting takes several seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The same where a master connection was there already: one that hangs is left behind sooner.
-const MASTER_PATIENCE: Duration = Duration::from_secs(8);
+/// The same where a master connection was there already, which after a rest of the host or the VM may
+/// lead nowhere. A guest that is merely slow loses nothing: see [`GO`].
+const MASTER_PATIENCE: Duration = Duration::from_secs(2);
+/// The host's answer to a greeting. A guest program that does not get it ends: what was given up for
+/// its silence does nothing, however late it comes.
+const GO: &[u8] = b"go\n";
 
 /// The most that a verb may answer, in bytes: lists of files and commits.
 const ANSWER_CAP: usize = 64 << 20;
@@ -80,15 +84,16 @@ impl Guest {
 
     /// Starts the guest program and waits for its greeting.
     ///
-    /// A master connection that hangs or refuses is left behind: one retry on a connection of its
-    /// own. [`OpenError::is_unreachable`] tells whether starting the VM could help.
+    /// A master connection that is dead, hangs or refuses is left behind, and replaced by a new one:
+    /// one retry. [`OpenError::is_unreachable`] tells whether starting the VM could help.
     pub fn open(&self, call: &Call) -> Result<Session, OpenError> {
+        self.endpoint.leave_mute_master(time_limit(MASTER_PATIENCE));
         let had_master = self.endpoint.has_master();
         let patience = if had_master { MASTER_PATIENCE } else { PATIENCE };
         match self.try_open(call, Master::Shared, time_limit(patience)) {
             Err(_) if had_master => {
                 self.endpoint.forget_master();
-                self.try_open(call, Master::Never, time_limit(PATIENCE))
+                self.try_open(call, Master::Shared, time_limit(PATIENCE))
             }
             outcome => outcome,
         }
@@ -131,6 +136,7 @@ impl Guest {
     pub fn run_command(&self, call: &Call, tty: Tty, stdin: bool) -> anyhow::Result<Option<u8>> {
         let nonce = crate::identity::RepoId::random()?;
         let line = call.command_line(nonce.as_str());
+        self.endpoint.leave_mute_master(time_limit(MASTER_PATIENCE));
         let mut ssh = self.endpoint.command(&line, tty, Master::Shared);
         if !stdin {
             ssh = ssh.no_stdin();
@@ -159,14 +165,22 @@ impl Guest {
         match reader.greeting(nonce.as_str()) {
             Ok(time) => {
                 reader.set_patience(time_limit(PATIENCE));
-                let stdin = ssh.stdin();
+                let mut stdin = ssh.stdin();
+                if let Some(pipe) = &mut stdin {
+                    // Where nobody reads it any more, what comes next tells.
+                    pipe.write_all(GO).ok();
+                }
                 let skew = skew_of(time);
                 Ok(Session { ssh, stdin, reader, messages, skew, describe: self.describe.clone() })
             }
             Err(error) => {
                 ssh.kill();
-                let said = messages.map(messages::Relay::finish).unwrap_or_default();
-                Err(OpenError::NoGreeting(error, said))
+                let said = match &error {
+                    // It had the time to say it.
+                    WireError::TimedOut(_) => messages.map(|messages| messages.said()),
+                    _ => messages.map(messages::Relay::finish),
+                };
+                Err(OpenError::NoGreeting(error, said.unwrap_or_default()))
             }
         }
     }

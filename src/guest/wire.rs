@@ -1,7 +1,8 @@
 //! Reading what the guest program says, byte by hostile byte.
 //!
 //! First comes whatever start-up files print, then a line `agentvm/1 NONCE TIME` with the nonce
-//! that the host sent and the guest's time, then fields `key=value`, each ended by NUL. Every read has a deadline and a cap.
+//! that the host sent and the guest's time. The host answers it with `go`. Then come fields
+//! `key=value`, each ended by NUL. Every read has a deadline and a cap.
 
 use std::io::Read as _;
 use std::os::fd::AsFd;

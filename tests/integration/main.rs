@@ -43,6 +43,7 @@ mod push_cut_off;
 mod push_refused;
 mod real_vm;
 mod repositories;
+mod rest;
 mod restore;
 mod rewritten;
 mod scale;

@@ -31,7 +31,9 @@ case $verb in
   *)
     printf 'agentvm/1 %s %s\n' "$nonce" "$(date +%s)"
     # The connection may go away; what was begun is still ended in order.
-    trap : HUP INT TERM PIPE ;;
+    trap : HUP INT TERM PIPE
+    # A host that no longer waits for this connection asks again over another one.
+    read -r go && [ "$go" = go ] || exit 1 ;;
 esac
 
 # The verbs that concern one workspace begin with the four words that name it.

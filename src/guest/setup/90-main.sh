@@ -78,6 +78,8 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C DEBIAN_FRONTEND=noninteractive
 export PATH LC_ALL DEBIAN_FRONTEND
 printf 'agentvm/1 %s %s\n' "$1" "$(date +%s)"
+# A host that no longer waits for this connection asks again over another one.
+read -r go && [ "$go" = go ] || exit 1
 shift 4
 case $verb in
 stage) stage "$@" ;;

@@ -205,7 +205,7 @@ fn a_damaged_stream_changes_nothing() {
     // Whoever talks to the guest program is cut off in the middle.
     let site = Site::new();
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/guest/handover.sh");
-    let script = "program=$(base64 -w0 <\"$1\"); printf 'credentials 5 %064d\\nhello' 0 |
+    let script = "program=$(base64 -w0 <\"$1\"); printf 'go\\ncredentials 5 %064d\\nhello' 0 |
         AGENTVM_LOGIN=$(id -un) sh -c 'eval \"$(printf %s \"$1\" | base64 -d)\"' agentvm \"$program\" n h 1 place \"p$2\" pcredentials";
     let copy = site.lab.guest_home().join("program");
     site.lab

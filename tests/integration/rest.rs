@@ -1,0 +1,84 @@
+//! After a rest: the host slept or the VM was paused, and the shared connection is not what it was.
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::Lab;
+
+/// Every way to open a session, as words for git.
+const COMMANDS: [&str; 5] = [
+    "fetch agentvm::feature",
+    "push agentvm::feature",
+    "agent-vm status",
+    "agent-vm connect feature -- true",
+    "agent-vm push feature",
+];
+/// Two to notice it, and what a command takes on a busy machine.
+const SECONDS: u64 = 5;
+
+/// Our ssh masters, but for those that a test has stopped.
+fn masters(lab: &Lab, stopped: &[Pid]) -> Vec<Pid> {
+    let lines = lab.host_processes().into_iter().filter(|line| line.contains("[mux]"));
+    let pids = lines.filter_map(|line| Pid::from_raw(line.split(' ').next()?.parse().ok()?));
+    pids.filter(|pid| !stopped.contains(pid)).collect()
+}
+
+#[test]
+fn master_that_hangs_is_replaced_within_seconds() {
+    let lab = Lab::new();
+    lab.pushed_feature();
+    let mut stopped = Vec::new();
+    for command in COMMANDS {
+        let found = masters(&lab, &stopped);
+        assert_eq!(found.len(), 1, "{command}");
+        kill_process(found[0], Signal::STOP).unwrap();
+        stopped.extend(&found);
+        lab.git(command).succeeds().took_under_seconds(SECONDS).stderr_lacks("mux");
+        assert_eq!(masters(&lab, &stopped).len(), 1, "{command}");
+    }
+    for pid in stopped {
+        kill_process(pid, Signal::KILL).unwrap();
+    }
+}
+
+#[test]
+fn peer_that_does_not_answer_any_more_is_left_within_seconds() {
+    let lab = Lab::new();
+    lab.pushed_feature();
+    let mut mute: Vec<String> = Vec::new();
+    for command in COMMANDS {
+        let session = "p=$$; until case $(cat /proc/$p/comm) in sshd*) ;; *) false ;; esac; do
+            p=$(ps -o ppid= -p $p | tr -d ' '); done; echo $p";
+        let server = lab.agent_vm(["connect", "--", "sh", "-c", session]).succeeds().text();
+        assert!(!mute.contains(&server), "{command}: {server}");
+        lab.guest_kill("STOP", std::slice::from_ref(&server));
+        mute.push(server);
+        lab.git(command).succeeds().took_under_seconds(SECONDS).stderr_lacks("mux");
+    }
+    lab.guest_kill("KILL", &mute);
+}
+
+#[test]
+fn session_that_was_given_up_does_nothing() {
+    let lab = Lab::new();
+    lab.pushed_feature();
+    lab.app().commit_on("feature", "two.txt", "two\n");
+    // The first one's connection stands still when the guest program has begun.
+    lab.guest_fake(
+        "date",
+        "if [ \"$*\" = +%s ] && mkdir ~/first 2>/dev/null; then
+             p=$$; until case $(cat /proc/$p/comm) in sshd*) ;; *) false ;; esac; do
+                 p=$(ps -o ppid= -p $p | tr -d ' '); done
+             kill -STOP $p && echo $p >~/still
+         fi
+         PATH=${PATH#*:} exec date \"$@\"",
+    );
+    lab.guest_fake(
+        "git",
+        "case $* in *receive-pack*) echo x >>~/ran ;; esac; PATH=${PATH#*:} exec git \"$@\"",
+    );
+    lab.git("push agentvm::feature").succeeds();
+    let still = lab.guest_sh("cat still").succeeds().text();
+    lab.guest_kill("CONT", &[still]);
+    lab.wait_until("the first has ended", |lab| lab.guest_processes().is_empty());
+    lab.guest_sh("cat ran").succeeds().stdout_is("x");
+}
