@@ -48,11 +48,20 @@ pub fn ask(
 
 /// The clock of a VM of ours is set right, that of others' hosts is only talked about.
 fn checked(provider: &dyn Provider, guest: Guest, session: Session) -> (Guest, Session) {
-    let skew = session.clock_skew();
-    if skew.abs() > TOLERATED_SKEW && provider.has_lifecycle() {
-        clock::mend(&guest, skew);
-    } else if skew.abs() > TOLERATED_SKEW {
+    let skew = set_clock(provider, &guest, &session);
+    if skew.abs() > TOLERATED_SKEW && !provider.has_lifecycle() {
         ui::warning(&format!("the clock of the {} is {}", guest.describe(), clock::in_words(skew)));
     }
     (guest, session)
+}
+
+/// Sets the clock right that a session found wrong, if it is that of a VM of ours. Gives how far it is
+/// ahead of ours now, in seconds.
+pub fn set_clock(provider: &dyn Provider, guest: &Guest, session: &Session) -> i64 {
+    let skew = session.clock_skew();
+    if skew.abs() > TOLERATED_SKEW && provider.has_lifecycle() {
+        clock::mend(guest, skew)
+    } else {
+        skew
+    }
 }

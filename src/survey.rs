@@ -1,13 +1,14 @@
 //! What there is: the VM and all its workspaces, compared with this repository. The report of
 //! `git agent-vm status`, whose JSON is part of the interface.
 //!
-//! What could not be learned is `None` with the reason beside it, never 0. Starts nothing and
-//! changes nothing.
+//! What could not be learned is `None` with the reason beside it, never 0. Starts nothing, and changes
+//! nothing but the clock of a VM of ours that is wrong.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::access;
 use crate::config::{Config, ProviderKind};
 use crate::git::{ObjectId, Repo};
 use crate::guest::workspaces::{Inspection, Survey};
@@ -208,7 +209,7 @@ fn fill(report: &mut Report, config: &Config, repo: Option<&Repo>) -> anyhow::Re
         .endpoint()?
         .ok_or_else(|| anyhow::anyhow!("the {} has no ssh port", provider.describe()))?;
     let guest = Guest::new(endpoint, provider.describe());
-    ask(report, &guest, config, repo)?;
+    ask(report, provider.as_ref(), &guest, config, repo)?;
     if provider.has_lifecycle() {
         match Plan::look(config, &guest) {
             Ok(stages) => report.vm.provision = Some(stages),
@@ -222,6 +223,7 @@ fn fill(report: &mut Report, config: &Config, repo: Option<&Repo>) -> anyhow::Re
 
 fn ask(
     report: &mut Report,
+    provider: &dyn vm::Provider,
     guest: &Guest,
     config: &Config,
     repo: Option<&Repo>,
@@ -236,7 +238,7 @@ fn ask(
     report.vm.status = Some(State::Running.word());
     // It speaks after each few workspaces.
     session.set_patience(limit * 6 + Duration::from_secs(30));
-    report.vm.clock_skew_s = Some(session.clock_skew());
+    report.vm.clock_skew_s = Some(access::set_clock(provider, guest, &session));
     session.send(tips.as_bytes())?;
     let survey = Survey::parse(session.fields()?);
     let vm = &mut report.vm;

@@ -1,5 +1,8 @@
-//! After a rest: the host slept or the VM was paused, and the shared connection is not what it was.
+//! After a rest, when the host slept or the VM was paused: the shared connection and the clock.
 
+use git_agent_vm::clock;
+use git_agent_vm::guest::Guest;
+use git_agent_vm::ssh::Endpoint;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::Lab;
@@ -81,4 +84,33 @@ fn session_that_was_given_up_does_nothing() {
     lab.guest_kill("CONT", &[still]);
     lab.wait_until("the first has ended", |lab| lab.guest_processes().is_empty());
     lab.guest_sh("cat ran").succeeds().stdout_is("x");
+}
+
+#[test]
+fn clock_is_right_only_where_the_guest_says_so_afterwards() {
+    let lab = Lab::new();
+    let ssh = lab.path().join("ssh");
+    let guest = |script: &str| {
+        let greeting = "nonce=$(printf %s \"$SSH_ORIGINAL_COMMAND\" | grep -oE ' [0-9a-f]{32} ')
+            printf 'agentvm/1 %s %s\\n' ${nonce% } 1; read -r go; read -r now";
+        lab.hostile_guest(&format!("{greeting}; {script}"));
+        let endpoint = Endpoint {
+            dir: ssh.clone(),
+            destination: "vm".into(),
+            port: None,
+            identity: None,
+            pinned: None,
+            config: Some(ssh.join("config")),
+        };
+        Guest::new(endpoint, "VM 'x'".into())
+    };
+    let left = |script: &str| clock::mend(&guest(script), -21_600);
+    assert!(left("printf 'time=%s\\0end=ok\\0' $now").abs() <= 2);
+    let wrong = left("printf 'time=%s\\0end=ok\\0' $((now + 50))");
+    assert!((48..=52).contains(&wrong), "{wrong}");
+    for lie in ["time=soon\\0end=ok", "end=ok", "fail=failed date failed in the VM"] {
+        assert_eq!(left(&format!("printf '{lie}\\0'")), -21_600, "{lie}");
+    }
+    // What is right is left alone.
+    assert_eq!(clock::mend(&guest("exit 1"), 2), 2);
 }

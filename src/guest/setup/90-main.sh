@@ -5,7 +5,7 @@
 #              done=unchanged|present|installed|skipped WHY  send=  stage=TEXT  step=TEXT
 #              login=again  kept=PATH  tick=
 #   stages     stamp=NAME HASH and begun=NAME for each
-#   clock      sets the clock to the seconds since 1970 on standard input.
+#   clock      sets the clock to the seconds since 1970 on standard input.  time=SECONDS afterwards
 
 plain() { printf %s "${1#p}"; }
 

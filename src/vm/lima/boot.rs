@@ -103,7 +103,8 @@ impl Lima {
                 match log_in(&endpoint)? {
                     Login::Booted { clock_skew } => {
                         drop(progress);
-                        clock::mend(&Guest::new(endpoint, self.describe()), clock_skew);
+                        // What is left of it was told.
+                        let _ = clock::mend(&Guest::new(endpoint, self.describe()), clock_skew);
                         return Ok(());
                     }
                     Login::Booting => {
