@@ -54,6 +54,9 @@ pub struct Vm {
     pub disk_bytes: Option<u64>,
     /// What of it is in use.
     pub disk_used_bytes: Option<u64>,
+    /// For people: what is left of it, where that is little.
+    #[serde(skip)]
+    pub nearly_full: Option<u64>,
     /// Things in its trash.
     pub trash_entries: Option<u64>,
     /// What the trash takes up.
@@ -141,6 +144,7 @@ pub fn look(config: &Config, repo: Option<&Repo>) -> (Report, Option<anyhow::Err
             memory_bytes: None,
             disk_bytes: None,
             disk_used_bytes: None,
+            nearly_full: None,
             trash_entries: None,
             trash_bytes: None,
             clock_skew_s: None,
@@ -246,6 +250,7 @@ fn ask(
     vm.memory_bytes = vm.memory_bytes.or(survey.memory);
     vm.disk_bytes = vm.disk_bytes.or(survey.disk.map(|(all, _)| all));
     vm.disk_used_bytes = survey.disk.map(|(_, used)| used);
+    vm.nearly_full = survey.nearly_full;
     (vm.trash_entries, vm.trash_bytes) = survey.trash;
     let id = match repo {
         Some(repo) => identity::known(repo, config.id.as_deref())?,

@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use crate::branch::BranchName;
-use crate::config::Config;
+use crate::config::{Config, ProviderKind};
 use crate::error::Error;
 use crate::guest::trash::{Entry, Restored, Swept};
 use crate::guest::wire::Field;
-use crate::guest::{Call, Guest};
+use crate::guest::{Call, Guest, workspaces};
 use crate::identity::RepoId;
 use crate::sanitize::GuestText;
 use crate::ui::{self, Progress};
@@ -44,12 +44,12 @@ fn try_sweep(guest: &Guest, config: &Config) -> anyhow::Result<()> {
         }
         let Some(swept) = Swept::parse(field) else { continue };
         progress.take();
-        tell(&swept, guest.describe());
+        tell(&swept, guest.describe(), config);
     }
     Ok(())
 }
 
-fn tell(swept: &Swept, vm: &str) {
+fn tell(swept: &Swept, vm: &str, config: &Config) {
     let aged = |age: &u64| ui::ago(i64::try_from(*age).unwrap_or(i64::MAX));
     match swept {
         Swept::Expired(age, name) => ui::note(&format!(
@@ -65,17 +65,51 @@ fn tell(swept: &Swept, vm: &str) {
         }
         Swept::StillLow => {
             ui::warning(&format!("the disk of the {vm} is nearly full"));
-            ui::hint(
-                "git agent-vm clean BRANCH, then git agent-vm restore --drop NAME, makes room",
-            );
+            hint_at_room(config);
         }
     }
 }
 
-/// Makes room if these fields, which were asked for with the word `disk`, say that there is little.
-pub fn make_room(guest: &Guest, config: &Config, fields: &[Field]) {
+fn hint_at_room(config: &Config) {
+    for way in ways_to_room(config.provider) {
+        ui::hint(way);
+    }
+}
+
+/// What helps where a disk is nearly full.
+#[must_use]
+pub fn ways_to_room(provider: ProviderKind) -> &'static [&'static str] {
+    const WAYS: [&str; 2] = [
+        "git agent-vm clean BRANCH, then git agent-vm restore --drop NAME, makes room",
+        "git agent-vm stop, then git agent-vm start --disk SIZE, gives the VM a larger disk",
+    ];
+    match provider {
+        ProviderKind::Lima => &WAYS,
+        // Whose disk it is, they know.
+        ProviderKind::Ssh => &WAYS[..1],
+    }
+}
+
+/// Makes room if these fields, which were asked for with the word `disk`, say that there is almost
+/// none, and gives what is left where that is little and nobody was told so yet.
+#[must_use]
+pub fn make_room(guest: &Guest, config: &Config, fields: &[Field]) -> Option<u64> {
     if fields.iter().any(|field| field.key == "low") {
         sweep(guest, config);
+        return None;
+    }
+    workspaces::nearly_full(fields)
+}
+
+/// Warns of what [`make_room`] gave.
+pub fn warn_of_room(guest: &Guest, config: &Config, left: Option<u64>) {
+    if let Some(left) = left {
+        ui::warning(&format!(
+            "the disk of the {} is nearly full: {} is left",
+            guest.describe(),
+            ui::size(left)
+        ));
+        hint_at_room(config);
     }
 }
 

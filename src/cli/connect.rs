@@ -108,7 +108,8 @@ fn in_vm() -> anyhow::Result<Place> {
     let names = Names::load(&config)?;
     let call = Call::new("hello").arg("disk");
     let (guest, fields) = access::ask(&config, Need::Create, &call, &[])?;
-    trash::make_room(&guest, &config, &fields);
+    let left = trash::make_room(&guest, &config, &fields);
+    trash::warn_of_room(&guest, &config, left);
     let identity = (String::new(), String::new());
     Ok(Place { config, guest, target: Target::all(), names, identity })
 }
@@ -125,13 +126,14 @@ fn in_workspace(branch: &BranchName) -> anyhow::Result<Place> {
     }
     let call = here.find_call(branch, tip.as_ref())?.arg("disk");
     let (guest, fields) = here.ask_showing(Need::Create, &call)?;
-    trash::make_room(&guest, &here.config, &fields);
+    let left = trash::make_room(&guest, &here.config, &fields);
     let found = Found::parse(fields);
-    match (&tip, &found) {
+    let pushed = match (&tip, &found) {
         (None, Some(_)) => {
             ui::hint(&format!(
                 "there is no branch '{branch}' here yet; git agent-vm fetch {word} makes it"
             ));
+            false
         }
         (Some(tip), Some(found)) => bring_up_to_date(&here.repo, branch, tip, found)?,
         (_, None) => {
@@ -144,7 +146,11 @@ fn in_workspace(branch: &BranchName) -> anyhow::Result<Place> {
                 );
             }
             ui::note(&format!("made the workspace of '{branch}'"));
+            true
         }
+    };
+    if !pushed {
+        trash::warn_of_room(&guest, &here.config, left);
     }
     let (here, target) = here.after_push(branch)?;
     if here.config.enrolment(branch).is_none() && here.repo.branch_tip(branch)?.is_some() {
@@ -155,19 +161,20 @@ fn in_workspace(branch: &BranchName) -> anyhow::Result<Place> {
 }
 
 /// Pushes if that can help, and goes on either way: whoever connects may be about to put it right.
+/// Says whether it tried; a push tells of a full disk itself.
 fn bring_up_to_date(
     repo: &Repo,
     branch: &BranchName,
     tip: &ObjectId,
     found: &Found,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let word = branch.in_shell();
     if found.contains {
         if found.tip.as_ref() != Some(tip) {
             ui::warning(&format!("the workspace has commits that branch '{branch}' here lacks"));
             ui::hint(&format!("git agent-vm fetch {word} brings them"));
         }
-        return Ok(());
+        return Ok(false);
     }
     let fast_forward = match &found.tip {
         None => true,
@@ -178,14 +185,16 @@ fn bring_up_to_date(
             "the workspace and branch '{branch}' here have gone different ways; nothing is pushed"
         ));
         ui::hint(&format!("git agent-vm fetch {word} brings the workspace's commits"));
-    } else if send(repo, branch)? {
+        return Ok(false);
+    }
+    if send(repo, branch)? {
         ui::note(&format!("brought the workspace of '{branch}' up to date"));
     } else {
         ui::warning(&format!(
             "the workspace is left as it is, without the newest commits of '{branch}'"
         ));
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Pushes without git's report, which is not what was asked for; progress is shown where it would be.

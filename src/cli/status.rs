@@ -10,6 +10,7 @@ use crate::git::Repo;
 use crate::provision::State;
 use crate::sanitize::GuestText;
 use crate::survey::{self, Mount, Report, Vm, Workspace};
+use crate::trash;
 use crate::ui::{self, Progress};
 
 /// Show the VM, its workspaces, and the work in them that is not here yet
@@ -40,6 +41,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ui::data(&(serde_json::to_string_pretty(&report)? + "\n"));
     } else if error.is_none() {
         ui::data(&text(&report));
+        if report.vm.nearly_full.is_some() {
+            for way in trash::ways_to_room(config.provider) {
+                ui::hint(way);
+            }
+        }
         for hint in hints(&report, repo.is_some()) {
             ui::hint(&hint);
         }
@@ -65,6 +71,9 @@ fn text(report: &Report) -> String {
     out.push_str(&set_up_line(&report.vm));
     out.push_str(&mount_line(&report.mount));
     out.push_str(&trash_line(&report.vm));
+    if let Some(left) = report.vm.nearly_full {
+        out.push_str(&format!("Its disk is nearly full: {} is left\n", ui::size(left)));
+    }
     if let Some(skew) = report.vm.clock_skew_s.filter(|skew| skew.abs() > 3) {
         let which = if skew < 0 { "behind" } else { "ahead of" };
         out.push_str(&format!("Its clock is {} s {which} this machine's\n", skew.abs()));

@@ -195,6 +195,8 @@ pub struct Survey {
     pub workspaces: Vec<Inspection>,
     /// Bytes of the file system that holds the workspaces, in all and used.
     pub disk: Option<(u64, u64)>,
+    /// The bytes that are left of it, where that is little.
+    pub nearly_full: Option<u64>,
     /// Virtual processors.
     pub cpus: Option<u32>,
     /// Bytes.
@@ -215,6 +217,7 @@ impl Survey {
                     ..Inspection::default()
                 }),
                 "disk" => survey.disk = pair(&value),
+                NEARLY_FULL => survey.nearly_full = number(&value),
                 "cpus" => survey.cpus = number(&value).and_then(|count| count.try_into().ok()),
                 "memory" => survey.memory = number(&value),
                 "trash_entries" => survey.trash.0 = number(&value),
@@ -253,6 +256,15 @@ impl Inspection {
             _ => {}
         }
     }
+}
+
+/// The field that tells of a disk with little room, and how much is left.
+const NEARLY_FULL: &str = "nearly_full";
+
+/// The bytes that are left of the workspaces' disk, if these fields say that it is nearly full.
+#[must_use]
+pub fn nearly_full(fields: &[Field]) -> Option<u64> {
+    fields.iter().find(|field| field.key == NEARLY_FULL).and_then(|field| number(&field.value))
 }
 
 /// The one field that a verb answers with.

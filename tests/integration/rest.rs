@@ -1,4 +1,5 @@
-//! After a rest, when the host slept or the VM was paused: the shared connection and the clock.
+//! After a rest, when the host slept or the VM was paused, the shared connection is not what it was;
+//! and in the course of time a disk fills.
 
 use git_agent_vm::clock;
 use git_agent_vm::guest::Guest;
@@ -84,6 +85,59 @@ fn session_that_was_given_up_does_nothing() {
     lab.guest_kill("CONT", &[still]);
     lab.wait_until("the first has ended", |lab| lab.guest_processes().is_empty());
     lab.guest_sh("cat ran").succeeds().stdout_is("x");
+}
+
+/// A disk with as many KiB free and in all.
+fn disk(lab: &Lab, free: &str, all: &str) {
+    let script = format!(
+        "case $* in *%a*) echo {free} 1024 {all};; *) PATH=${{PATH#*:}} exec stat \"$@\";; esac"
+    );
+    lab.guest_fake("stat", &script);
+}
+
+#[test]
+fn disk_that_fills_is_told_by_status_connect_and_push() {
+    const HINT: &str = "hint: git agent-vm clean BRANCH, then git agent-vm restore --drop NAME";
+    let warning = "warning: the disk of the host 'vm' is nearly full: 976.56 MiB is left\n";
+    let lab = Lab::new();
+    lab.pushed_feature();
+    disk(&lab, "1000000", "11000000");
+    let ran = lab.agent_vm("status").succeeds().stderr_has(HINT);
+    ran.stdout_has("Its disk is nearly full: 976.56 MiB is left");
+    lab.agent_vm("status --json").succeeds().stderr_lacks("full").json();
+    lab.agent_vm("connect -- true").succeeds().stderr_has(warning).stderr_has(HINT);
+    lab.agent_vm("connect feature -- true").succeeds().stderr_has(warning).stderr_has(HINT);
+    for (count, command) in
+        ["push agentvm::feature", "agent-vm push feature", "agent-vm connect feature -- true"]
+            .iter()
+            .enumerate()
+    {
+        lab.app().commit_on("feature", "count.txt", count.to_string());
+        let ran = lab.git(*command).succeeds().stderr_has("nearly full: 976 MiB are left");
+        assert_eq!(ran.errors().matches("warning:").count(), 1, "{ran}");
+    }
+    lab.git("fetch agentvm::feature").succeeds().stderr_lacks("full");
+}
+
+#[test]
+fn disk_with_room_is_not_told() {
+    let lab = Lab::new();
+    lab.pushed_feature();
+    // An eighth; 6 GiB of a large one; more than there can be; none that makes sense.
+    for (free, all) in [
+        ("1000000", "8000000"),
+        ("6291456", "1000000000"),
+        ("9", "8"),
+        ("x", "8000000"),
+        ("-1", "8000000"),
+        ("", ""),
+    ] {
+        disk(&lab, free, all);
+        lab.agent_vm("status").succeeds().stdout_lacks("full").stderr_lacks("full");
+        lab.agent_vm("connect -- true").succeeds().stderr_lacks("full");
+        lab.app().commit_on("feature", "free.txt", format!("{free} {all}"));
+        lab.git("push agentvm::feature").succeeds().stderr_lacks("full");
+    }
 }
 
 #[test]

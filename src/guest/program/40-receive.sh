@@ -157,18 +157,22 @@ report_additions() {
 # Room on the disk that is not looked at more closely, in bytes.
 plenty=$((4 << 30))
 
-# set_room BLOCKS SIZE: sets $room to the bytes that are free. Fails where nobody knows.
-set_room() { [ $# = 2 ] && room=$(($1 * $2)); }
+# set_room BLOCKS SIZE ALL: sets $room to the bytes that are free. Fails where nobody knows.
+set_room() {
+  [ $# = 3 ] || return 1
+  case $1$2 in *[!0-9]*) return 1 ;; esac
+  room=$(($1 * $2))
+}
 
 # Whether what $new adds to the files fits on the disk.
 report_room() {
   measured=
   read -r measured 2>/dev/null <"$gitdir/agentvm-room"
-  # shellcheck disable=SC2086 # two words
+  # shellcheck disable=SC2086 # three words
   set_room $measured && [ "$room" -lt "$plenty" ] || return 0
   # It was measured before the objects came.
-  # shellcheck disable=SC2046 # two words
-  set_room $(stat -f -c '%a %S' .) || return 0
+  # shellcheck disable=SC2046 # three words
+  set_room $(stat -f -c '%a %S %b' .) || return 0
   from=$old to=$new
   # A path a line: mode and id before and after. Two sizes for each.
   needed=$(g diff-tree -r --no-renames --diff-filter=AMT "$(tree_of "$from")" "$(tree_of "$to")" |
@@ -330,7 +334,7 @@ receive() {
   export AGENTVM_NOW AGENTVM_SESSION AGENTVM_WORKSPACE
   exec 9>"$w/.git/agentvm.lock"
   # Measured while the host gets ready, so that nobody waits for it.
-  stat -f -c '%a %S' . >.git/agentvm-room 2>/dev/null <&- 9>&- &
+  stat -f -c '%a %S %b' . >.git/agentvm-room 2>/dev/null <&- 9>&- &
   # Objects that a workspace borrows are not worth a process to name them.
   git -c core.hooksPath="$hooks" -c core.fsmonitor=false -c core.fsync=all -c core.fsyncMethod=batch \
     -c core.alternateRefsCommand=true -c gc.auto=0 \
@@ -358,9 +362,20 @@ tell_of_foreign_files() {
   warn "hint: git agent-vm connect $(branch_word) -- sudo chown -R $(id -un) . gives all of it back"
 }
 
+# Told with the push that may be the last one to fit.
+tell_of_full_disk() {
+  measured=
+  read -r measured 2>/dev/null <"$w/.git/agentvm-room"
+  # shellcheck disable=SC2086 # three words
+  is_nearly_full $measured && set_room $measured || return 0
+  warn "warning: the disk of the VM is nearly full: $((room >> 20)) MiB are left"
+  warn 'hint: git agent-vm status says what makes room'
+}
+
 # What is left to do when git has ended with $1.
 settle() {
   tell_of_foreign_files
+  tell_of_full_disk
   read -r session boot 2>/dev/null <"$w/.git/agentvm-received" || session=
   received=
   [ "$session" != "$nonce" ] || received=1
@@ -404,7 +419,7 @@ pack_now_and_then() {
   # For a while it needs as much room again as it packs.
   measured=
   read -r measured 2>/dev/null <"$w/.git/agentvm-room"
-  # shellcheck disable=SC2086 # two words
+  # shellcheck disable=SC2086 # three words
   set_room $measured && [ "$room" -ge "$plenty" ] || return 0
   g -c core.fsync=all repack --geometric=2 -d -l -q >/dev/null 2>&1
   set -- "$w"/.git/objects/17/*

@@ -12,7 +12,7 @@ locate() {
     say tip "$(g rev-parse -q --verify "$ref" 2>/dev/null)"
     if [ -n "$1" ] && g merge-base --is-ancestor "$1" "$ref" 2>/dev/null; then say contains yes; fi
   fi
-  [ "$2" != disk ] || say_if_disk_is_low
+  [ "$2" != disk ] || tell_of_disk
   say end ok
 }
 
@@ -150,6 +150,7 @@ status() {
   cat "$area/trash"
   rm -rf "$area"
   say disk "$({ df -Pk "$root" || df -Pk "$HOME"; } 2>/dev/null | awk 'NR == 2 { printf "%.0f %.0f", $2 * 1024, $3 * 1024 }')"
+  say_if_nearly_full
   say cpus "$(nproc 2>/dev/null)"
   say memory "$(awk '$1 == "MemTotal:" { printf "%.0f", $2 * 1024 }' /proc/meminfo 2>/dev/null)"
   say end ok

@@ -8,6 +8,19 @@ disk_is_low() {
 
 say_if_disk_is_low() { ! disk_is_low || say low yes; }
 
+# The bytes that are left, where the disk is nearly full.
+say_if_nearly_full() {
+  # shellcheck disable=SC2046 # three words
+  set -- $({ stat -f -c '%a %S %b' "$root" || stat -f -c '%a %S %b' "$HOME"; } 2>/dev/null)
+  ! is_nearly_full "$@" || say nearly_full "$(($1 * $2))"
+}
+
+# What a command hears that may fill it.
+tell_of_disk() {
+  say_if_nearly_full
+  say_if_disk_is_low
+}
+
 # Whether a path is one of the trash's entries. What is being removed, or unpacked, is none.
 is_entry() {
   case ${1##*/} in .removing.* | .restoring.*) return 1 ;; esac

@@ -53,7 +53,7 @@ case $verb in
     quiet=$1
     upload ;;
   hello)
-    [ "${1-}" != disk ] || say_if_disk_is_low
+    [ "${1-}" != disk ] || tell_of_disk
     say end ok ;;
   find) locate "$1" "${2-}" ;;
   status)
