@@ -60,12 +60,15 @@ fail_with() {
 
 # run WHAT CMD…: its output in the log. It ends, with all that it has started, when the stage's limit
 # of time is over or nobody listens any more.
-run() {
+run() { run_fed "$@" 3</dev/null; }
+
+# The same, for one that reads what is open as 3.
+run_fed() {
     what=$1
     shift
     seconds_left
     code=0
-    timeout -k 10 "$left" "$@" >>"$log" 2>&1 </dev/null &
+    timeout -k 10 "$left" "$@" >>"$log" 2>&1 <&3 3<&- &
     child=$!
     wait "$child" || code=$?
     child=

@@ -1,11 +1,15 @@
 # What the stages that download by themselves have in common.
 
-# download URL FILE ALGORITHM SUM
+# download URL FILE ALGORITHM SUM. The URL may hold a password: curl reads it where no other user of
+# the VM does, and messages name it without.
 download() {
     command -v curl >/dev/null || fail 'there is no curl in the VM: it belongs into apt-packages.txt'
-    run "the download of $1" curl -fsSL --retry 2 --connect-timeout 30 -o "$2" "$1"
+    shown=$(printf '%s' "$1" | sed 's#//[^/]*@#//#')
+    run_fed "the download of $shown" curl -fsSL --retry 2 --connect-timeout 30 -o "$2" -K - 3<<END
+url = "$1"
+END
     printf '%s  %s\n' "$4" "$2" | "$3sum" --check --status ||
-        fail "what came from $1 is not what versions.txt pins: it has another $3 sum"
+        fail "what came from $shown is not what versions.txt pins: it has another $3 sum"
 }
 
 # Whether VERSION is what was asked for: nothing, a version, or the beginning of one up to a dot; an

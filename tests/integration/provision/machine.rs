@@ -67,8 +67,9 @@ mkdir -p "$PIPX_HOME/venvs/$name"
 [ ! -e "$PIPX_HOME/venvs/$name/half" ] || { echo 'a half environment is in the way'; exit 1; }
 echo '{"main_package": {"package_version": "1.2.3"}}' >"$PIPX_HOME/venvs/$name/pipx_metadata.json""#;
 
-/// Gives what the test has put beside it, whatever is asked for.
+/// Gives what the test has put beside it, whatever is asked for. What it reads is noted in `asked`.
 const CURL: &str = r#"
+cat >>"$HOME/asked"
 while [ "$1" != -o ]; do shift; done
 cp "$HOME/download" "$2""#;
 

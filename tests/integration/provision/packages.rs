@@ -73,13 +73,36 @@ fn npm_itself_comes_as_pinned() {
         .as_root("cat /usr/local/bin/npm /usr/local/lib/node_modules/npm/npmrc; ls /usr/local")
         .succeeds()
         .stdout_is("it\nprefix = /usr/local\nbin\nlib\nsbin");
-    let calls = machine.calls();
-    let urls: Vec<&String> = calls.iter().filter(|call| call.starts_with("curl")).collect();
-    assert!(urls[1].ends_with("/npm/-/npm-11.0.1.tgz"), "{urls:#?}");
+    machine.as_root("cat asked").succeeds().stdout_has("/npm/-/npm-11.0.1.tgz\"\n");
+    machine.calls();
     // Another list does not bring it again.
     machine.list("npm-packages", "one\n");
     machine.apply(Name::Npm);
     assert!(!machine.calls().iter().any(|call| call.starts_with("curl")));
+}
+
+#[test]
+fn password_of_the_registry_is_on_no_command_line_and_in_no_message() {
+    let Some(machine) = Machine::new() else { return };
+    let registry = "https://me:hunter2@mirror.example/npm/";
+    let more = format!("export npm_config_registry={registry}\n");
+    machine.lab.guest_command("sh", ["-c", "cat >more"]).stdin(more).succeeds();
+    archive(&machine);
+    machine.list("versions", &format!("NPM=11.0.1\nNPM_SHA512={}\n", "0".repeat(128)));
+    let wrong_sum = machine.fails(Name::Npm);
+    machine
+        .as_root("cat asked")
+        .succeeds()
+        .stdout_is("url = \"https://me:hunter2@mirror.example/npm/npm/-/npm-11.0.1.tgz\"");
+    machine.fake("curl", "exit 22");
+    let unreachable = machine.fails(Name::Npm);
+    for text in [wrong_sum, unreachable] {
+        assert!(text.contains(" https://mirror.example/npm/npm/-/npm-11.0.1.tgz "), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    let calls = machine.calls();
+    assert!(calls.iter().filter(|call| call.starts_with("curl ")).count() == 2, "{calls:#?}");
+    assert!(!calls.iter().any(|call| call.contains("hunter2")), "{calls:#?}");
 }
 
 #[test]
