@@ -94,7 +94,13 @@ install_packages() {
     wait_for_locks
     # An earlier run may have been killed half-way.
     if [ -n "$(dpkg --audit 2>&1)" ]; then
-        dpkg --configure -a --force-confdef --force-confold >>"$log" 2>&1 </dev/null || :
+        field stage 'mending what was cut off'
+        seconds_left
+        code=0
+        timeout -k 60 "$left" dpkg --configure -a --force-confdef --force-confold \
+            >>"$log" 2>&1 </dev/null || code=$?
+        # What else is wrong, the next one mends or says.
+        case $code in 124 | 137) too_slow ;; esac
         apt_get 'mending what was cut off' --no-install-recommends --fix-broken install
     fi
     apt_get 'reading the package lists' -o APT::Update::Error-Mode=any update

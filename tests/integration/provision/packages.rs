@@ -1,5 +1,8 @@
 //! What each stage does with its list.
 
+use std::time::Duration;
+
+use git_agent_vm::error::{Kind, kind_of};
 use git_agent_vm::provision::{Name, Outcome};
 use sha2::{Digest as _, Sha256, Sha512};
 
@@ -27,6 +30,24 @@ fn cut_off_installation_is_mended_before_anything_else() {
     let at = |text: &str| calls.iter().position(|call| call.contains(text)).unwrap();
     assert!(at("dpkg --configure -a") < at("--fix-broken install"), "{calls:#?}");
     assert!(at("--fix-broken install") < at("install git"), "{calls:#?}");
+}
+
+#[test]
+fn mending_what_was_cut_off_ends_with_the_limit() {
+    let Some(mut machine) = Machine::new() else { return };
+    let long = machine.long_sleep();
+    machine.fake(
+        "dpkg",
+        &format!("case $1 in --audit) echo 'half-configured: git' ;; --configure) {long} ;; esac"),
+    );
+    machine.list("apt-packages", "git\n");
+    machine.limit = Duration::from_secs(2);
+    let error = machine.try_apply(&[Name::Apt], false).unwrap_err();
+    assert_eq!(kind_of(&error), Kind::TimedOut, "{error:#}");
+    assert!(!machine.is_at_it());
+    machine.fake("dpkg", ":");
+    machine.limit = Duration::from_secs(60);
+    assert_eq!(machine.apply(Name::Apt), Outcome::Done);
 }
 
 #[test]
