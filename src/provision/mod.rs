@@ -90,7 +90,7 @@ impl Plan {
         let meant = |stage: &&Stage| names.is_empty() || names.contains(&stage.name());
         let mut outcomes = Vec::new();
         for stage in self.stages.iter().filter(meant) {
-            let done = stamps.iter().any(|stamp| stamp.is_of(stage));
+            let done = stamps.iter().any(|stamp| stamp.is_done(stage));
             let outcome = if done && !way.force {
                 Outcome::Unchanged
             } else {

@@ -12,6 +12,8 @@ pub(super) struct Stamp {
     name: Name,
     /// Of the input that it last ran to its end with.
     hash: Option<String>,
+    /// Whether it was left out then, for want of something that may be there by now.
+    skipped: bool,
     /// Whether it has begun since and not come to its end.
     begun: bool,
 }
@@ -41,7 +43,12 @@ pub enum State {
 
 impl Stamp {
     /// Whether the stage has nothing to do.
-    pub(super) fn is_of(&self, stage: &Stage) -> bool {
+    pub(super) fn is_done(&self, stage: &Stage) -> bool {
+        self.is_of(stage) && !self.skipped
+    }
+
+    /// Whether the stage came to its end with this input.
+    fn is_of(&self, stage: &Stage) -> bool {
         self.name == stage.name() && !self.begun && self.hash.as_deref() == Some(stage.hash())
     }
 }
@@ -66,8 +73,10 @@ impl Plan {
 
 /// What the VM says of the stages, in one session.
 pub(super) fn stamps(guest: &Guest) -> anyhow::Result<Vec<Stamp>> {
-    let mut stamps: Vec<Stamp> =
-        Name::ALL.iter().map(|&name| Stamp { name, hash: None, begun: false }).collect();
+    let mut stamps: Vec<Stamp> = Name::ALL
+        .iter()
+        .map(|&name| Stamp { name, hash: None, skipped: false, begun: false })
+        .collect();
     for field in guest.ask(&Call::of(program::STAGES, "stages"), &[])? {
         let Some(text) = field.value.as_clean_str() else { continue };
         let mut words = text.split(' ');
@@ -76,7 +85,10 @@ pub(super) fn stamps(guest: &Guest) -> anyhow::Result<Vec<Stamp>> {
             continue;
         };
         match field.key.as_str() {
-            "stamp" => stamp.hash = words.next().map(str::to_owned),
+            "stamp" => {
+                stamp.hash = words.next().map(str::to_owned);
+                stamp.skipped = words.next() == Some("skipped");
+            }
             "begun" => stamp.begun = true,
             _ => {}
         }

@@ -1,7 +1,7 @@
 # NONCE HASH NOW VERB ARGS…
 #
-#   stage NAME HASH LIMIT FORCE  runs the stage whose part this is, unless its stamp says HASH and
-#              FORCE is 0. After send= it reads the stage's input. At most LIMIT seconds.
+#   stage NAME HASH LIMIT FORCE  runs the stage whose part this is, unless its stamp says HASH, not
+#              that it was skipped, and FORCE is 0. After send= it reads the stage's input. At most LIMIT seconds.
 #              done=unchanged|present|installed|skipped WHY  send=  stage=TEXT  step=TEXT
 #              login=again  kept=PATH  tick=
 #   stages     stamp=NAME HASH and begun=NAME for each
@@ -30,9 +30,10 @@ stage() {
     fi
     read -r up _ </proc/uptime
     deadline=$((${up%%.*} + limit))
-    had=
-    [ ! -e "$stamp" ] || read -r had _ <"$stamp" || :
-    if [ "$had" = "$hash" ] && [ ! -e "$stamp.begun" ] && [ "$force" = 0 ]; then
+    had='' was=''
+    [ ! -e "$stamp" ] || read -r had was <"$stamp" || :
+    if [ "$had" = "$hash" ] && [ "$was" = "${was#skipped}" ] &&
+        [ ! -e "$stamp.begun" ] && [ "$force" = 0 ]; then
         field 'done' unchanged
         return
     fi
@@ -46,6 +47,10 @@ stage() {
         fail "cannot write $stamp.new in the VM: is its disk full?"
     mv -f "$stamp.new" "$stamp"
     rm -f "$stamp.begun"
+    # What is left out for the same reason as before was said then.
+    case $force$result in
+    0skipped*) [ "$had $was" != "$hash $result" ] || result=unchanged ;;
+    esac
     field 'done' "$result"
 }
 
