@@ -59,7 +59,7 @@ fail_with() {
 }
 
 # run WHAT CMD…: its output in the log. It ends, with all that it has started, when the stage's limit
-# of time is over or nobody listens any more.
+# of time is over or nobody listens any more. The lock (9) is not for what it leaves running.
 run() { run_fed "$@" 3</dev/null; }
 
 # The same, for one that reads what is open as 3.
@@ -68,7 +68,7 @@ run_fed() {
     shift
     seconds_left
     code=0
-    timeout -k 10 "$left" "$@" >>"$log" 2>&1 <&3 3<&- &
+    timeout -k 10 "$left" "$@" >>"$log" 2>&1 <&3 3<&- 9>&- &
     child=$!
     wait "$child" || code=$?
     child=

@@ -61,7 +61,7 @@ apt_get() {
             -o Acquire::Retries=3 -o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30 \
             -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef \
             -o Dpkg::Options::=--force-confold "$@" \
-            3>&1 >>"$log" 2>&1 </dev/null || code=$?
+            3>&1 >>"$log" 2>&1 </dev/null 9>&- || code=$?
         echo "exit:$code"
     } | {
         trap '' PIPE
@@ -98,7 +98,7 @@ install_packages() {
         seconds_left
         code=0
         timeout -k 60 "$left" dpkg --configure -a --force-confdef --force-confold \
-            >>"$log" 2>&1 </dev/null || code=$?
+            >>"$log" 2>&1 </dev/null 9>&- || code=$?
         # What else is wrong, the next one mends or says.
         case $code in 124 | 137) too_slow ;; esac
         apt_get 'mending what was cut off' --no-install-recommends --fix-broken install

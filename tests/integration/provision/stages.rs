@@ -174,6 +174,20 @@ fn cut_connection_ends_the_stage_and_the_next_run_goes_on() {
     assert!(!machine.is_at_it());
 }
 
+/// What a script leaves running is no run that is not over.
+#[test]
+fn what_a_stage_leaves_running_keeps_nobody_waiting() {
+    let Some(mut machine) = Machine::new() else { return };
+    let long = machine.long_sleep();
+    machine.write("scripts/install-tools.sh", format!("{long} &\necho $! >/opt/pid\n"));
+    assert_eq!(machine.apply(Name::Tools), Outcome::Done);
+    assert!(machine.is_at_it());
+    machine.limit = Duration::from_secs(5);
+    machine.write("scripts/install-tools.sh", "kill \"$(cat /opt/pid)\"\n");
+    assert_eq!(machine.apply(Name::Tools), Outcome::Done);
+    machine.lab.wait_until("it is gone", |_| !machine.is_at_it());
+}
+
 #[test]
 fn two_at_once_do_not_meet() {
     let Some(machine) = Machine::new() else { return };
