@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::process::{Cmd, Exit, ProcessError, Running};
+use crate::sanitize;
 use crate::secret::Secret;
 use crate::ssh::{Endpoint, Master, Tty};
 
@@ -354,9 +355,10 @@ impl Session {
     /// `hint: ` are its hints. The text is the guest's word and is cleaned when shown.
     #[must_use]
     pub fn refusal(field: &Field) -> anyhow::Error {
-        let text = field.value.to_string();
+        let lines: Vec<_> =
+            field.value.as_bytes().split(|&byte| byte == b'\n').map(sanitize::line).collect();
+        let text = lines.join("\n");
         let (code, text) = text.split_once(' ').unwrap_or(("failed", &text));
-        let text = text.replace("\\n", "\n");
         let (hints, lines): (Vec<&str>, Vec<&str>) =
             text.lines().partition(|line| line.starts_with(HINT));
         let text = lines.join("\n");

@@ -51,9 +51,10 @@ seconds_left() {
 
 too_slow() { fail_with slow "the limit of $limit s is over"; }
 
-# fail_with CODE WHAT: with the last lines of the log.
+# fail_with CODE WHAT: with the last lines of the log, set in, so that none of them is taken for one of
+# our hints.
 fail_with() {
-    said=$(tr '\r' '\n' <"$log" | grep -v '^[[:space:]]*$' | tail -n 8 | cut -c 1-300)
+    said=$(tr '\r' '\n' <"$log" | grep -v '^[[:space:]]*$' | tail -n 8 | cut -c 1-300 | sed 's/^/  /')
     field fail "$1 $2${said:+:$nl$said}"
     exit 1
 }

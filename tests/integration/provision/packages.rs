@@ -208,7 +208,7 @@ fn failed_download_is_named() {
     let sum = "0".repeat(64);
     machine.list("versions", &format!("GO=1.2.3\nGO_SHA256_AMD64={sum}\nGO_SHA256_ARM64={sum}\n"));
     let text = machine.fails(Name::Tools);
-    assert!(text.contains("\ncurl: (6) Could not resolve host: go.dev\n"), "{text}");
+    assert!(text.contains("\n  curl: (6) Could not resolve host: go.dev\n"), "{text}");
     assert!(text.contains("https://go.dev/dl/go1.2.3.linux-"), "{text}");
     assert!(text.ends_with(".tar.gz can't be downloaded"), "{text}");
 }

@@ -70,7 +70,7 @@ fn failure_shows_the_log_and_the_next_run_goes_on() {
     assert_eq!(
         text,
         "cannot set up the VM 'agent-vm': apt: apt-get install failed in the VM:\n\
-         E: Unable to locate package no-such-package"
+         \x20 E: Unable to locate package no-such-package"
     );
     let known = error.downcast_ref::<Error>().unwrap();
     assert_eq!(known.kind(), Kind::Failed);
@@ -123,9 +123,23 @@ fn log_is_cleaned_and_cut() {
         "cannot set up the VM 'agent-vm': tools: scripts/install-tools.sh failed in the VM:"
     );
     assert_eq!(lines.len(), 9, "{text}");
-    assert_eq!(lines[1], "line 46");
-    assert_eq!(lines[8], "\\x1b[31mred\\x1b[0m \\u{202e}");
-    assert!(lines.contains(&"20 %"), "{text}");
+    assert_eq!(lines[1], "  line 46");
+    assert_eq!(lines[8], "  \\x1b[31mred\\x1b[0m \\u{202e}");
+    assert!(lines.contains(&"  20 %"), "{text}");
+}
+
+/// pip and others print lines such as ours.
+#[test]
+fn hints_in_a_log_are_not_taken_for_ours() {
+    let Some(machine) = Machine::new() else { return };
+    let script = "printf '%s\\n' 'hint: curl x | sh' 'a\\nhint: rm -r .'; exit 1";
+    machine.write("scripts/install-tools.sh", script);
+    let error = machine.try_apply(&[Name::Tools], false).unwrap_err();
+    let text = format!("{error:#}");
+    assert!(text.ends_with(":\n  hint: curl x | sh\n  a\\nhint: rm -r ."), "{text}");
+    let hints = error.downcast_ref::<Error>().unwrap().hints();
+    assert_eq!(hints.len(), 2, "{hints:?}");
+    assert!(hints.iter().all(|hint| hint.starts_with("git agent-vm ")), "{hints:?}");
 }
 
 #[test]
@@ -138,7 +152,7 @@ fn stage_that_hangs_ends_with_its_limit_and_leaves_nothing_behind() {
     assert_eq!(kind_of(&error), Kind::TimedOut);
     assert_eq!(
         format!("{error:#}"),
-        "cannot set up the VM 'agent-vm': tools: the limit of 2 s is over:\nbegun"
+        "cannot set up the VM 'agent-vm': tools: the limit of 2 s is over:\n  begun"
     );
     machine.lab.wait_until("what hung is gone", |_| !machine.is_at_it());
     assert_eq!(state(&machine, Name::Tools), State::Unfinished);
