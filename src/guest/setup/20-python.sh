@@ -13,7 +13,7 @@ venv_of() {
 is_there() {
     metadata=$(venv_of "$1")/pipx_metadata.json
     [ -e "$metadata" ] || return 1
-    version=$(python3 -c 'import json, sys
+    version=$(python3 -I -c 'import json, sys
 print(json.load(open(sys.argv[1]))["main_package"]["package_version"])' "$metadata" 2>/dev/null) || return 1
     [ "$1" != "${1#*==}" ] || return 0
     # shellcheck disable=SC2254 # a version may be a pattern, as for pip

@@ -203,6 +203,21 @@ fn what_a_stage_leaves_running_keeps_nobody_waiting() {
 }
 
 #[test]
+fn what_lies_in_the_agents_home_says_nothing_to_root() {
+    let Some(machine) = Machine::new() else { return };
+    machine.lab.guest_sh("echo 'open(\"/opt/owned\", \"w\")' >json.py; : >jq=1.x").succeeds();
+    machine.list("python-packages", "uv==1.2.3\n");
+    machine.apply(Name::Python);
+    machine.list("python-packages", "uv==1.2.*\n");
+    assert_eq!(machine.apply(Name::Python), Outcome::Present);
+    machine.as_root("test -e /opt/owned").fails(1);
+    machine.list("apt-packages", "jq=1.*\n");
+    machine.apply(Name::Apt);
+    let calls = machine.calls();
+    assert!(calls.last().unwrap().ends_with(" install jq=1.*"), "{calls:#?}");
+}
+
+#[test]
 fn two_at_once_do_not_meet() {
     let Some(machine) = Machine::new() else { return };
     let script = "mkdir /opt/busy || exit 9\nsleep 1\nrmdir /opt/busy\necho ran >>/opt/runs\n";
