@@ -104,11 +104,13 @@ install_packages() {
         apt_get 'mending what was cut off' --no-install-recommends --fix-broken install
     fi
     apt_get 'reading the package lists' -o APT::Update::Error-Mode=any update
+    older=
+    case $todo in *=*) older=--allow-downgrades ;; esac
     # A version may have an asterisk, which is for apt.
     set -f
     # shellcheck disable=SC2086 # one word each: the host has checked them
     apt_get "installing $(printf '%s\n' "$todo" | wc -l) packages" \
-        --no-install-recommends install $todo
+        --no-install-recommends $older install $todo
     set +f
     result=installed
 }

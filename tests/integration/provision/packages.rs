@@ -51,6 +51,20 @@ fn mending_what_was_cut_off_ends_with_the_limit() {
 }
 
 #[test]
+fn pin_below_what_is_installed_may_downgrade() {
+    let Some(machine) = Machine::new() else { return };
+    machine.list("apt-packages", "git\njq=1.0\n");
+    machine.apply(Name::Apt);
+    let calls = machine.calls();
+    assert!(calls.last().unwrap().contains(" --allow-downgrades install git jq=1.0"), "{calls:#?}");
+    machine.list("apt-packages", "git\nripgrep\n");
+    machine.apply(Name::Apt);
+    let calls = machine.calls();
+    assert!(calls.last().unwrap().ends_with(" install ripgrep"), "{calls:#?}");
+    assert!(!calls.iter().any(|call| call.contains("--allow-downgrades")), "{calls:#?}");
+}
+
+#[test]
 fn npm_packages_are_installed_one_by_one_as_pinned() {
     let Some(machine) = Machine::new() else { return };
     machine.list("npm-packages", "one\n@scope/two@1\nthree@2.0.0\n");
