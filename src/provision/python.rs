@@ -11,7 +11,7 @@ use crate::error::Error;
 pub(super) fn load(config: &Config) -> anyhow::Result<Option<Stage>> {
     let list = List::load(config, "packages/python-packages.txt", embedded::PYTHON_PACKAGES)?;
     let packages = parse(&list)?;
-    Ok((!packages.is_empty()).then(|| Stage::of_text(Name::Python, 1, lines(&packages))))
+    Ok((!packages.is_empty()).then(|| Stage::of_text(Name::Python, 2, lines(&packages))))
 }
 
 fn parse(list: &List) -> Result<Vec<String>, Error> {

@@ -13,8 +13,15 @@ venv_of() {
 is_there() {
     metadata=$(venv_of "$1")/pipx_metadata.json
     [ -e "$metadata" ] || return 1
-    version=$(python3 -I -c 'import json, sys
-print(json.load(open(sys.argv[1]))["main_package"]["package_version"])' "$metadata" 2>/dev/null) || return 1
+    version=$(python3 -I -c 'import json, re, sys
+main = json.load(open(sys.argv[1]))["main_package"]
+def parts(spec):
+    words = re.findall("[A-Za-z0-9._-]+", spec.split("==")[0])
+    words = [re.sub("[-_.]+", "-", word).lower() for word in words]
+    return words[0], set(words[1:])
+if parts(main["package_or_url"]) != parts(sys.argv[2]):
+    sys.exit(1)
+print(main["package_version"])' "$metadata" "$1" 2>/dev/null) || return 1
     [ "$1" != "${1#*==}" ] || return 0
     # shellcheck disable=SC2254 # a version may be a pattern, as for pip
     case $version in

@@ -62,10 +62,10 @@ printf '{\n  "name": "%s",\n  "version": "%s"\n}\n' "$name" "$version" >"$dir/pa
 
 const PIPX: &str = r#"
 for last; do :; done
-name=${last%%==*}
+name=${last%%[[=]*}
 mkdir -p "$PIPX_HOME/venvs/$name"
 [ ! -e "$PIPX_HOME/venvs/$name/half" ] || { echo 'a half environment is in the way'; exit 1; }
-echo '{"main_package": {"package_version": "1.2.3"}}' >"$PIPX_HOME/venvs/$name/pipx_metadata.json""#;
+echo "{\"main_package\": {\"package_version\": \"1.2.3\", \"package_or_url\": \"$last\"}}" >"$PIPX_HOME/venvs/$name/pipx_metadata.json""#;
 
 /// Gives what the test has put beside it, whatever is asked for. What it reads is noted in `asked`.
 const CURL: &str = r#"

@@ -186,6 +186,20 @@ fn python_programs_are_installed_as_pinned() {
 }
 
 #[test]
+fn python_program_gets_the_extras_that_were_added() {
+    let Some(machine) = Machine::new() else { return };
+    machine.list("python-packages", "httpie\n");
+    machine.apply(Name::Python);
+    machine.list("python-packages", "httpie[socks,A.b]\n");
+    assert_eq!(machine.apply(Name::Python), Outcome::Done);
+    // Their order and spelling say nothing.
+    machine.list("python-packages", "HTTPie[a_b,socks]==1.2.*\n");
+    assert_eq!(machine.apply(Name::Python), Outcome::Present);
+    machine.list("python-packages", "httpie==1.2.3\n");
+    assert_eq!(machine.apply(Name::Python), Outcome::Done);
+}
+
+#[test]
 fn tools_are_installed_with_their_checksums_only() {
     let Some(machine) = Machine::new() else { return };
     machine
