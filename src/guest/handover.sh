@@ -2,14 +2,15 @@
 # what the network asks for. Sent like the other ones: NONCE HASH NOW VERB ARGS…, answers as in
 # wire.rs. It runs as root; AGENTVM_LOGIN is who logged in, and owns the credentials.
 #
-#   place ROOT GROUP…  makes the GROUPs below ROOT (/) such as they come on standard input: after
+#   place ROOT LIMIT GROUP…  makes the GROUPs below ROOT (/) such as they come on standard input: after
 #                      send= lines "NAME SIZE SHA256", each with SIZE bytes, at last "end 0 -".
 #                      What does not come is taken away. Each GROUP has these:
 #                        credentials  credentials (JSON), profile (for login shells)
 #                        key          credentials alone
 #                        network      certificates (each below a line "# FILE"), environment
 #                                     (NAME=VALUE lines), mirror (a URL)
-#                      changed=NAME  done=NAME of each that is there now  kept=FILE  tick=
+#                      changed=NAME  done=NAME of each that is there now  kept=FILE
+#                      stage=TEXT  tick=   One at a time; LIMIT seconds at most for each program.
 set -eu
 if [ -z "${AGENTVM_LOGIN-}" ]; then
     # shellcheck disable=SC2016 # for the shell that sudo starts
@@ -31,6 +32,11 @@ fail() {
     exit 1
 }
 
+fail_slowly() {
+    field fail "slow $1"
+    exit 1
+}
+
 word() {
     case $1 in
     p*) printf %s "${1#p}" ;;
@@ -43,7 +49,7 @@ start_ticking() {
     (while :; do
         sleep 10 >/dev/null 2>&1
         field tick ''
-    done) &
+    done) 9>&- &
     ticker=$!
 }
 
@@ -95,8 +101,8 @@ take_away() {
 # place NAME FILE MODE OWNER: one of the two.
 place() {
     if comes "$1"; then
-        field 'done' "$1"
         if put "$@"; then field changed "$1"; fi
+        field 'done' "$1"
     elif take_away "$2"; then
         field changed "$1"
     fi
@@ -123,13 +129,13 @@ certificates() {
         field changed certificates
         return
     fi
-    field 'done' certificates
     (
         umask 022
         mkdir "$work/store"
         awk -v dir="$work/store/" '/^# / { file = dir $2; next } { print >file }' "$work/certificates"
     ) || fail "cannot write to $work in the VM"
     if cmp -s "$work/certificates" "$root$own" && diff -rq "$work/store" "$root$store" >/dev/null 2>&1; then
+        field 'done' certificates
         return
     fi
     (umask 022 && mkdir -p "$root${store%/*}")
@@ -139,6 +145,7 @@ certificates() {
     # Last of all: it tells that the rest is done.
     put certificates "$own" 644 "$me" || :
     field changed certificates
+    field 'done' certificates
 }
 
 # Without the package there is no store yet; it takes ours in when it is installed.
@@ -146,7 +153,7 @@ update_store() {
     command -v update-ca-certificates >/dev/null || return 0
     links=$root/etc/ssl/certs
     hooks=$root/etc/ca-certificates/update.d
-    if ! refill_store >"$work/said" 2>&1 </dev/null; then
+    if ! refill_store >"$work/said" 2>&1 </dev/null 9>&-; then
         fail "update-ca-certificates failed in the VM: $(tail -n 4 "$work/said")"
     fi
 }
@@ -186,7 +193,6 @@ environment() {
         if take_away "$file"; then field changed environment; fi
         return
     fi
-    field 'done' environment
     if put environment "$file" 600 "$me"; then field changed environment; fi
     printf '[Service]\nEnvironmentFile=-%s\n' "$file" >"$work/service"
     if put service "$service" 644 "$me"; then reload; fi
@@ -195,12 +201,13 @@ environment() {
     put pam "$profile" 644 "$me" || :
     pam_reads || pam --package
     pam_reads || fail "programs in the VM cannot be told of the network's settings: pam-auth-update leaves /etc/pam.d/common-session alone, since it was changed by hand; there: sudo pam-auth-update --force"
+    field 'done' environment
 }
 
 pam_reads() { grep -qs "envfile=$file" "$root/etc/pam.d/common-session"; }
 
 pam() {
-    pam-auth-update ${root:+--root "$root"} "$@" >"$work/said" 2>&1 </dev/null ||
+    pam-auth-update ${root:+--root "$root"} "$@" >"$work/said" 2>&1 </dev/null 9>&- ||
         fail "pam-auth-update failed in the VM: $(tail -n 4 "$work/said")"
 }
 
@@ -215,7 +222,6 @@ mirror() {
     kept=$root/etc/agentvm/apt
     base=
     if comes mirror; then
-        field 'done' mirror
         # Of what a URL may have, only & says something to sed.
         base=$(sed 's/&/\\&/g' "$work/mirror")
     fi
@@ -244,20 +250,30 @@ mirror() {
             rm -f "$kept/$key" "$kept/$key.ours"
         fi
     done
+    if [ -n "$base" ]; then field 'done' mirror; fi
 }
 
 nonce=$1 verb=$4
 [ "$verb" = place ] || exit 1
 root=$(word "$5")
 root=${root%/}
-shift 5
+limit=$(word "$6")
+shift 6
 printf 'agentvm/1 %s %s\n' "$nonce" "$(date +%s)"
 # A host that no longer waits for this connection asks again over another one.
 read -r go && [ "$go" = go ] || exit 1
 (umask 022 && mkdir -p "$root/etc/agentvm") || fail "cannot make the directory $root/etc/agentvm in the VM"
-work=$root/etc/agentvm/incoming
 trap clean_up EXIT
 start_ticking
+lock=$root/etc/agentvm/lock
+printf '' >>"$lock" || fail "cannot write $lock in the VM"
+exec 9>>"$lock"
+# One that was cut off on the host may be at work still.
+if ! flock -n 9; then
+    field stage 'waiting for an earlier run that is not over'
+    flock -w "$limit" 9 || fail_slowly 'an earlier run goes on in the VM'
+fi
+work=$root/etc/agentvm/incoming
 receive
 for group in "$@"; do
     case $group in

@@ -4,11 +4,13 @@
 //! The guest's part, `guest/handover.sh`, knows where each thing belongs; this one what it is.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
 use crate::config::Config;
 use crate::credentials::{Google, Search};
+use crate::error::Error;
 use crate::guest::{Call, Guest};
 use crate::hash;
 use crate::network::faults::{self, Knowledge};
@@ -81,13 +83,13 @@ pub struct Handover {
     variables: Vec<Variable>,
     mirror: Secret,
     known: Knowledge,
+    /// For each program that the guest runs for it.
+    limit: Duration,
 }
 
 /// What came of it: names of the guest program.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Placed {
-    /// What is there now.
-    pub there: Vec<String>,
     /// What was not there before, or is gone now.
     pub changed: Vec<String>,
 }
@@ -128,7 +130,15 @@ impl Handover {
         }
         let mirror = network.apt_mirror.as_ref().map(|address| base_of(&address.text()));
         let mirror = mirror.unwrap_or_default();
-        Ok(Self { google, profile, certificates, variables, mirror, known })
+        Ok(Self {
+            google,
+            profile,
+            certificates,
+            variables,
+            mirror,
+            known,
+            limit: config.stage_limit,
+        })
     }
 
     fn is_empty(&self) -> bool {
@@ -163,7 +173,8 @@ impl Handover {
 
     /// Puts the groups below `root` in the guest, and takes away what this one does not have.
     pub fn place(&self, guest: &Guest, root: &str, groups: &[Group]) -> anyhow::Result<Placed> {
-        let mut call = Call::of(PROGRAM, "place").arg(root);
+        let limit = self.limit.as_secs().max(1).to_string();
+        let mut call = Call::of(PROGRAM, "place").arg(root).arg(limit);
         for group in groups {
             call = call.arg(group.word());
         }
@@ -172,6 +183,7 @@ impl Handover {
         let text = format!("setting up the {describe}: credentials and network");
         let progress = Progress::start(&text);
         let mut placed = Placed::default();
+        let mut missing: Vec<_> = self.items(groups).iter().map(|(name, _)| *name).collect();
         while let Some(field) = session.field()? {
             let value = field.value.to_string();
             match field.key.as_str() {
@@ -182,7 +194,8 @@ impl Handover {
                     }
                     pipe.write_all(b"end 0 -\n").map_err(Into::into)
                 })?,
-                "done" => placed.there.push(value),
+                "done" => missing.retain(|name| *name != value),
+                "stage" => progress.update(&format!("{text}: {value}")),
                 "changed" => placed.changed.push(value),
                 "kept" => progress.suspend(|| {
                     ui::warning(&format!(
@@ -195,6 +208,13 @@ impl Handover {
         if placed.changed.iter().any(|name| name == "environment") {
             // PAM gave the open connection its variables when it was made.
             guest.endpoint().forget_master();
+        }
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            return Err(Error::failed(format!(
+                "the {describe} did not take what it was sent: {missing}"
+            ))
+            .into());
         }
         Ok(placed)
     }

@@ -32,6 +32,7 @@ fn bring_up_to_date(
     record: &Record,
     sent: &Sent,
 ) -> anyhow::Result<()> {
+    let limit = config.stage_limit;
     let (handover, group) = if config.credentials {
         let json = match Google::read(&sent.source) {
             Err(Wrong::File(NoFile::Missing)) => return Ok(()),
@@ -41,9 +42,9 @@ fn bring_up_to_date(
             return Ok(());
         }
         let google = Google { source: sent.source.clone(), json };
-        (Handover { google: Some(google), ..Handover::default() }, Group::Key)
+        (Handover { google: Some(google), limit, ..Handover::default() }, Group::Key)
     } else {
-        (Handover::default(), Group::Credentials)
+        (Handover { limit, ..Handover::default() }, Group::Credentials)
     };
     let _lock = record.lock(guest)?;
     let placed = handover.place(guest, root, &[group])?;

@@ -189,7 +189,7 @@ fn what_cannot_be_written_is_said_and_put_right_by_the_next_run() {
         error,
         "cannot make the directory of /etc/google/application_default_credentials.json in the VM"
     );
-    site.lab.guest_sh("ls root/etc/agentvm").succeeds().stdout_is("");
+    site.lab.guest_sh("ls root/etc/agentvm").succeeds().stdout_is("lock");
     site.lab.guest_sh("rm root/etc/google").succeeds();
     assert_eq!(site.changes(&[], &[]), ["credentials", "profile"]);
     // A kill leaves what came so far, closed; the next run takes it away.
@@ -206,7 +206,7 @@ fn a_damaged_stream_changes_nothing() {
     let site = Site::new();
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/guest/handover.sh");
     let script = "program=$(base64 -w0 <\"$1\"); printf 'go\\ncredentials 5 %064d\\nhello' 0 |
-        AGENTVM_LOGIN=$(id -un) sh -c 'eval \"$(printf %s \"$1\" | base64 -d)\"' agentvm \"$program\" n h 1 place \"p$2\" pcredentials";
+        AGENTVM_LOGIN=$(id -un) sh -c 'eval \"$(printf %s \"$1\" | base64 -d)\"' agentvm \"$program\" n h 1 place \"p$2\" p60 pcredentials";
     let copy = site.lab.guest_home().join("program");
     site.lab
         .guest_command("sh", ["-c", "cat >program"])

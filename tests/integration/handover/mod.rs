@@ -17,6 +17,7 @@ mod credentials;
 pub(crate) mod leaks;
 mod network;
 pub(crate) mod tls;
+mod trouble;
 
 const ALL: &[Group] = &[Group::Credentials, Group::Network];
 const KEY: &str = "etc/google/application_default_credentials.json";
