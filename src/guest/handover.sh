@@ -117,12 +117,16 @@ credentials() {
 certificates() {
     store=/usr/local/share/ca-certificates/agentvm
     own=/etc/agentvm/ca.pem
+    # By their links too: a run that was cut off may have taken the file away already.
     before=
-    for file in "$root$store"/agentvm-*.crt; do
-        [ ! -e "$file" ] || before="$before ${file##*/}"
+    for file in "$root$store"/agentvm-*.crt "$root/etc/ssl/certs"/agentvm-*.pem; do
+        [ -e "$file" ] || [ -L "$file" ] || continue
+        name=${file##*/}
+        name=${name%.*}
+        case "$before " in *" $name "*) ;; *) before="$before $name" ;; esac
     done
     if ! comes certificates; then
-        [ -e "$root$store" ] || [ -e "$root$own" ] || return 0
+        [ -n "$before" ] || [ -e "$root$store" ] || [ -e "$root$own" ] || return 0
         rm -rf "$root$store"
         update_store
         take_away "$own" || :
@@ -162,9 +166,9 @@ update_store() {
 # links are taken away here, and whoever listens for changes is told.
 refill_store() {
     for name in $before; do
-        [ ! -e "$root$store/$name" ] || continue
-        rm -f "$links/${name%.crt}.pem"
-        echo "-$links/${name%.crt}.pem" >>"$work/gone"
+        [ ! -e "$root$store/$name.crt" ] || continue
+        rm -f "$links/$name.pem"
+        echo "-$links/$name.pem" >>"$work/gone"
     done
     [ ! -e "$work/gone" ] || find "$links" -xtype l -delete
     (

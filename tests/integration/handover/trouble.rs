@@ -57,3 +57,36 @@ fn what_the_guest_does_not_confirm_is_no_success() {
         "the VM 'agent-vm' did not take what it was sent: credentials"
     );
 }
+
+/// Its link and what Java knows of it would stay.
+#[test]
+fn certificate_goes_even_where_its_removal_was_cut_off() {
+    let site = Site::new();
+    with_certificates(&site);
+    site.pam_reads_variables(true);
+    hook(&site, "cat >>heard");
+    let certificate = "agentvm-0123456789abcdef";
+    for wanted in [&CERTIFICATES[..], &[]] {
+        site.changes(&CERTIFICATES, &[]);
+        // So far the run came that was to take this one away: its file is gone, its link is there.
+        site.lab
+            .guest_sh(&format!(
+                "cd root && ln -s /no/file etc/ssl/certs/{certificate}.pem && \
+                 echo >>etc/agentvm/ca.pem && rm -f heard"
+            ))
+            .succeeds();
+        if wanted.is_empty() {
+            site.pam_reads_variables(false);
+            site.lab.guest_sh("rm -r root/usr/local/share/ca-certificates/agentvm").succeeds();
+        }
+        site.changes(wanted, &[]);
+        let heard = site.read("heard");
+        let gone = format!("-{}/etc/ssl/certs/{certificate}.pem", site.root());
+        assert!(heard.lines().any(|line| line == gone), "{heard}");
+        site.lab
+            .guest_sh("cd root/etc/ssl/certs && find . -name '*agentvm-0123*'")
+            .succeeds()
+            .stdout_is("");
+    }
+    site.lab.guest_sh("cd root/etc/ssl/certs && ls").succeeds().stdout_lacks("agentvm");
+}
