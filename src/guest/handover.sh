@@ -238,9 +238,13 @@ mirror() {
                 "$root$file" >"$work/list"
             ! cmp -s "$work/list" "$root$file" || continue
             mkdir -p "$kept"
-            # Ours with another mirror is not how it was.
-            cmp -s "$root$file" "$kept/$key.ours" || cp "$root$file" "$kept/$key"
-            cp "$work/list" "$kept/$key.ours"
+            [ -e "$kept/$key" ] || {
+                cp "$root$file" "$work/was" && mv -fT "$work/was" "$kept/$key"
+            } || fail "cannot write to $kept in the VM"
+            # One that somebody changed since is theirs, and never like ours again.
+            if cmp -s "$root$file" "$kept/$key" || cmp -s "$root$file" "$kept/$key.ours"; then
+                cp "$work/list" "$kept/$key.ours"
+            fi
             put list "$file" 644 "$me" || :
             field changed mirror
         elif [ -e "$kept/$key" ]; then

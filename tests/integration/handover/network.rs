@@ -151,6 +151,34 @@ fn debians_own_lists_lead_to_the_mirror_and_back() {
 }
 
 #[test]
+fn list_that_was_changed_under_a_mirror_is_not_taken_for_how_it_was() {
+    let site = Site::new();
+    let list = "etc/apt/sources.list";
+    let old = "deb http://archive.example/debian trixie main\n";
+    site.write_in_guest(list, old);
+    let mirror =
+        |name: &str| vec![("agentvm.aptmirror".to_owned(), format!("http://{name}.example"))];
+    let changes = |settings: &[(String, String)]| {
+        let settings: Vec<_> = settings.iter().map(|(key, value)| (&**key, &**value)).collect();
+        site.changes(&settings, &[])
+    };
+    changes(&mirror("one"));
+    site.lab.guest_sh(&format!("echo '# mine' >>root/{list}")).succeeds();
+    changes(&mirror("two"));
+    assert_eq!(site.read(list), "deb http://two.example/debian trixie main\n# mine");
+    assert_eq!(site.read("etc/agentvm/apt/sources.list") + "\n", old);
+    // What they wrote stays, and that it names the mirror is said.
+    assert_eq!(changes(&[]), [] as [&str; 0]);
+    assert_eq!(site.read(list), "deb http://two.example/debian trixie main\n# mine");
+
+    site.write_in_guest(list, old);
+    changes(&mirror("one"));
+    changes(&mirror("two"));
+    assert_eq!(changes(&[]), ["mirror"]);
+    assert_eq!(site.read(list) + "\n", old);
+}
+
+#[test]
 fn a_wrong_address_is_refused_and_its_password_not_shown() {
     let lab = Lab::new();
     for (key, value, why) in [
