@@ -37,6 +37,19 @@ fail_slowly() {
     exit 1
 }
 
+# limited CMD…: ends it when the limit is over. The lock is not for what it leaves running.
+limited() { timeout -k 10 "$limit" "$@" 9>&-; }
+
+# judge CODE WHAT: what it was that failed, with the end of what it said. That is set in, so that no line
+# of it is taken for one of our hints.
+judge() {
+    case $1 in
+    124 | 137) fail_slowly "$2 does not end in the VM: the limit of $limit s is over" ;;
+    esac
+    fail "$2 failed in the VM:
+$(tail -n 4 "$work/said" | cut -c 1-300 | sed 's/^/  /')"
+}
+
 word() {
     case $1 in
     p*) printf %s "${1#p}" ;;
@@ -157,9 +170,9 @@ update_store() {
     command -v update-ca-certificates >/dev/null || return 0
     links=$root/etc/ssl/certs
     hooks=$root/etc/ca-certificates/update.d
-    if ! refill_store >"$work/said" 2>&1 </dev/null 9>&-; then
-        fail "update-ca-certificates failed in the VM: $(tail -n 4 "$work/said")"
-    fi
+    code=0
+    refill_store >"$work/said" 2>&1 </dev/null || code=$?
+    [ "$code" = 0 ] || judge "$code" update-ca-certificates
 }
 
 # The system's own program does not notice a certificate that is gone, and so neither does Java: its
@@ -173,12 +186,12 @@ refill_store() {
     [ ! -e "$work/gone" ] || find "$links" -xtype l -delete
     (
         umask 022
-        update-ca-certificates --etccertsdir "$links" --hooksdir "$hooks" \
+        limited update-ca-certificates --etccertsdir "$links" --hooksdir "$hooks" \
             --localcertsdir "$root/usr/local/share/ca-certificates"
-    ) || return 1
+    ) || return
     if [ -e "$work/gone" ] && [ -d "$hooks" ]; then
         run-parts --test -- "$hooks" | while read -r hook; do
-            "$hook" <"$work/gone" || return 1
+            limited "$hook" <"$work/gone" || exit
         done
     fi
 }
@@ -210,14 +223,27 @@ environment() {
 
 pam_reads() { grep -qs "envfile=$file" "$root/etc/pam.d/common-session"; }
 
+# Whatever else sets up packages has debconf to itself meanwhile.
 pam() {
-    pam-auth-update ${root:+--root "$root"} "$@" >"$work/said" 2>&1 </dev/null 9>&- ||
-        fail "pam-auth-update failed in the VM: $(tail -n 4 "$work/said")"
+    tries=300
+    while :; do
+        code=0
+        limited pam-auth-update ${root:+--root "$root"} "$@" >"$work/said" 2>&1 </dev/null || code=$?
+        [ "$code" != 0 ] || return 0
+        if [ "$tries" = 0 ] || ! grep -q 'is locked by another process' "$work/said"; then
+            judge "$code" pam-auth-update
+        fi
+        [ "$tries" -lt 300 ] || field stage 'waiting for whoever sets up packages there'
+        tries=$((tries - 1))
+        sleep 1
+    done
 }
 
 reload() {
     if [ -n "$root" ] || [ ! -d /run/systemd/system ]; then return; fi
-    systemctl daemon-reload || fail 'systemctl daemon-reload failed in the VM'
+    code=0
+    limited systemctl daemon-reload >"$work/said" 2>&1 </dev/null || code=$?
+    [ "$code" = 0 ] || judge "$code" 'systemctl daemon-reload'
 }
 
 # The mirror: in the lists that Debian's images come with, every address that ends with /debian or

@@ -1,7 +1,11 @@
 //! What goes wrong in the guest on the way.
 
-use super::Site;
+use git_agent_vm::error::{Kind, kind_of};
+use git_agent_vm::handover::{Group, ROOT};
+
 use super::tls::Tls;
+use super::{Site, config};
+use crate::provision::machine::Machine;
 
 /// The certificates of a test's own network, and the setting that names them.
 fn with_certificates(site: &Site) {
@@ -89,4 +93,66 @@ fn certificate_goes_even_where_its_removal_was_cut_off() {
             .stdout_is("");
     }
     site.lab.guest_sh("cd root/etc/ssl/certs && ls").succeeds().stdout_lacks("agentvm");
+}
+
+/// A guest in which we are root, with a program of Debian's that only root can use.
+fn with_pam(script: &str) -> Option<Machine> {
+    let machine = Machine::new()?;
+    machine.lab.guest_fake("sudo", "[ \"$1\" != -n ] || shift; exec \"$@\"");
+    machine
+        .lab
+        .guest_sh("echo 'mkdir -p \"$root/pam\"; mount --bind \"$root/pam\" /usr/share/pam-configs' >more")
+        .succeeds();
+    machine.fake("systemctl", ":");
+    machine.fake("pam-auth-update", script);
+    Some(machine)
+}
+
+/// What needs that program.
+fn tell_of_registry(machine: &Machine, more: &[(&str, &str)]) -> anyhow::Result<Vec<String>> {
+    let mut settings = vec![
+        ("agentvm.credentials", "none"),
+        ("agentvm.npmregistry", "https://mirror.example/npm/"),
+    ];
+    settings.extend(more);
+    let handover = git_agent_vm::handover::Handover::load_with(&config(&settings), |_| None)?;
+    Ok(handover.place(&machine.guest(), ROOT, &[Group::Network])?.changed)
+}
+
+#[test]
+fn debconf_that_is_busy_is_waited_for() {
+    let script = "if [ \"$(grep -c pam-auth \"$HOME/calls\")\" -lt 3 ]; then\n\
+        echo 'debconf: DbDriver \"config\": config.dat is locked by another process: Resource'\n\
+        exit 1\nfi\n\
+        echo 'session optional pam_env.so envfile=/etc/agentvm/environment' >>/etc/pam.d/common-session";
+    let Some(machine) = with_pam(script) else { return };
+    assert_eq!(tell_of_registry(&machine, &[]).unwrap(), ["environment"]);
+    let calls = machine.calls();
+    assert_eq!(calls.iter().filter(|call| call.starts_with("pam-auth")).count(), 3, "{calls:#?}");
+    // Another failure is said at once.
+    machine.fake("pam-auth-update", "echo 'hint: no'; exit 1");
+    machine.as_root("sed -i /agentvm/d root/etc/pam.d/common-session").succeeds();
+    let error = tell_of_registry(&machine, &[]).unwrap_err();
+    assert_eq!(format!("{error:#}"), "pam-auth-update failed in the VM:\n  hint: no");
+    assert_eq!(machine.calls().len(), 1);
+}
+
+#[test]
+fn program_of_the_guest_that_hangs_ends_with_the_limit() {
+    let Some(machine) = with_pam("sleep 60") else { return };
+    let error = tell_of_registry(&machine, &[("agentvm.stagelimit", "1s")]).unwrap_err();
+    assert_eq!(kind_of(&error), Kind::TimedOut);
+    assert_eq!(
+        format!("{error:#}"),
+        "pam-auth-update does not end in the VM: the limit of 1 s is over"
+    );
+
+    let site = Site::new();
+    with_certificates(&site);
+    site.pam_reads_variables(true);
+    hook(&site, "sleep 60");
+    let settings = [CERTIFICATES[0], ("agentvm.stagelimit", "1s")];
+    let error = site.place(&site.load(&settings, &[]).unwrap()).unwrap_err();
+    assert_eq!(kind_of(&error), Kind::TimedOut);
+    assert!(format!("{error:#}").starts_with("update-ca-certificates does not end"), "{error:#}");
 }

@@ -74,18 +74,18 @@ while [ "$1" != -o ]; do shift; done
 cp "$HOME/download" "$2""#;
 
 /// What came of stages.
-pub(super) type Outcomes = anyhow::Result<Vec<(Name, Outcome)>>;
+pub(crate) type Outcomes = anyhow::Result<Vec<(Name, Outcome)>>;
 
-pub(super) struct Machine {
-    pub(super) lab: Lab,
-    pub(super) limit: Duration,
-    pub(super) extras: &'static str,
+pub(crate) struct Machine {
+    pub(crate) lab: Lab,
+    pub(crate) limit: Duration,
+    pub(crate) extras: &'static str,
 }
 
 impl Machine {
     /// With lists that name nothing. `None` where there can be none: as root, or with the system's own
     /// sudo, stages would set up the very machine that the tests run on.
-    pub(super) fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let lab = Lab::new();
         if lab.guest_sh("id -u").succeeds().text() == "0" {
             eprintln!("left out: the guest user is root; see AGENTVM_TEST_GUEST_USER");
@@ -114,24 +114,24 @@ impl Machine {
     }
 
     /// A program in front of all others, for the stages. Its calls are noted in `calls`.
-    pub(super) fn fake(&self, name: &str, script: &str) {
+    pub(crate) fn fake(&self, name: &str, script: &str) {
         let text = format!("#!/bin/sh\necho \"{name} $*\" >>\"$HOME/calls\"\n{script}\n");
         let write = "cat >\"fakes/$1.new\" && chmod 755 \"fakes/$1.new\" && mv \"fakes/$1.new\" \"fakes/$1\"";
         self.lab.guest_command("sh", ["-c", write, "sh", name]).stdin(text).succeeds();
     }
 
-    pub(super) fn common(&self) -> PathBuf {
+    pub(crate) fn common(&self) -> PathBuf {
         self.lab.home().join("common")
     }
 
-    pub(super) fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, path: &str, text: impl AsRef<[u8]>) {
         let path = self.common().join(path);
         fs_err::create_dir_all(path.parent().unwrap()).unwrap();
         fs_err::write(path, text).unwrap();
     }
 
     /// A list in `packages/`.
-    pub(super) fn list(&self, name: &str, text: &str) {
+    pub(crate) fn list(&self, name: &str, text: &str) {
         self.write(&format!("packages/{name}.txt"), text);
     }
 
@@ -146,7 +146,7 @@ impl Machine {
         config
     }
 
-    pub(super) fn guest(&self) -> Guest {
+    pub(crate) fn guest(&self) -> Guest {
         let dir = self.lab.path().join("endpoint");
         fs_err::create_dir_all(&dir).unwrap();
         let endpoint = Endpoint {
@@ -161,42 +161,42 @@ impl Machine {
         Guest::new(endpoint, "VM 'agent-vm'".into())
     }
 
-    pub(super) fn try_apply(&self, names: &[Name], force: bool) -> Outcomes {
+    pub(crate) fn try_apply(&self, names: &[Name], force: bool) -> Outcomes {
         let way = Way { limit: self.limit, force };
         Plan::load(&self.config())?.run(&self.guest(), way, names)
     }
 
     /// The same for one stage while the test goes on.
-    pub(super) fn begin(&self, name: Name) -> std::thread::JoinHandle<Outcomes> {
+    pub(crate) fn begin(&self, name: Name) -> std::thread::JoinHandle<Outcomes> {
         let (plan, guest) = (Plan::load(&self.config()).unwrap(), self.guest());
         let way = Way { limit: self.limit, force: false };
         std::thread::spawn(move || plan.run(&guest, way, &[name]))
     }
 
     /// What came of a stage, which is the only one that is asked for.
-    pub(super) fn apply(&self, name: Name) -> Outcome {
+    pub(crate) fn apply(&self, name: Name) -> Outcome {
         let mut outcomes = self.try_apply(&[name], false).unwrap();
         assert_eq!(outcomes.len(), 1, "{outcomes:?}");
         outcomes.remove(0).1
     }
 
     /// The message with which a stage fails.
-    pub(super) fn fails(&self, name: Name) -> String {
+    pub(crate) fn fails(&self, name: Name) -> String {
         format!("{:#}", self.try_apply(&[name], false).unwrap_err())
     }
 
-    pub(super) fn states(&self) -> Vec<StageState> {
+    pub(crate) fn states(&self) -> Vec<StageState> {
         Plan::look(&self.config(), &self.guest()).unwrap()
     }
 
     /// The calls of fakes since the last time.
-    pub(super) fn calls(&self) -> Vec<String> {
+    pub(crate) fn calls(&self) -> Vec<String> {
         let text = self.lab.guest_sh("cat calls; : >calls").succeeds().text();
         text.lines().map(str::to_owned).collect()
     }
 
     /// A command that does nothing for a long time, and that no other test runs.
-    pub(super) fn long_sleep(&self) -> String {
+    pub(crate) fn long_sleep(&self) -> String {
         let name = self.lab.path().file_name().unwrap().to_str().unwrap();
         let digits: String =
             name.bytes().rev().take(6).map(|b| char::from(b'0' + b % 10)).collect();
@@ -204,7 +204,7 @@ impl Machine {
     }
 
     /// Whether such a command runs.
-    pub(super) fn is_at_it(&self) -> bool {
+    pub(crate) fn is_at_it(&self) -> bool {
         let wanted = self.long_sleep().replace(' ', "\0") + "\0";
         std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
             std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == wanted.as_bytes())
@@ -212,7 +212,7 @@ impl Machine {
     }
 
     /// A script in the guest that sees what root sees there.
-    pub(super) fn as_root(&self, script: &str) -> Run {
+    pub(crate) fn as_root(&self, script: &str) -> Run {
         self.lab.guest_sh(script)
     }
 }

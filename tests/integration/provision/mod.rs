@@ -2,6 +2,6 @@
 //! `provision` do with them is in `real_vm`.
 
 mod bad_input;
-mod machine;
+pub(crate) mod machine;
 mod packages;
 mod stages;
