@@ -15,8 +15,9 @@ use crate::network::faults::{Fault, Knowledge, recognise};
 use crate::network::proxy;
 use crate::network::trust::Certificates;
 
-/// Where set-up leaves its logs in the VM.
-const LOGS: &str = "/var/log";
+/// Where set-up leaves its logs in the VM, and what tells how far it came.
+const LOGS: &str = "/var/log/agentvm";
+const STAMPS: &str = "/var/lib/agentvm/stages";
 /// By which programs here are told of certificates.
 const TRUSTING: &[&str] = &[
     "SSL_CERT_FILE",
@@ -132,7 +133,10 @@ fn credentials(config: &Config, value_of: impl Fn(&str) -> Option<OsString>) -> 
 pub(super) fn in_guest(config: &Config, guest: &Guest) -> Vec<Check> {
     let text_of = |name: &str| std::env::var(name).ok();
     let known = proxy::knowledge(&config.network.proxy, text_of);
-    let mut call = Call::of(PROGRAM, "network").arg(LOGS);
+    // What is wrong in common/ is for start to say.
+    let stages = crate::provision::wanted(config).unwrap_or_default();
+    let stages: Vec<&str> = stages.iter().map(|name| name.word()).collect();
+    let mut call = Call::of(PROGRAM, "network").arg(LOGS).arg(STAMPS).arg(stages.join(","));
     let mut asked = known.proxies.clone();
     asked.dedup();
     for (host, port) in &asked {
@@ -232,10 +236,17 @@ mod tests {
         use crate::sanitize::GuestText;
 
         let dir = tempfile::tempdir().unwrap();
-        let log = dir.path().join("agentvm-apt.log");
+        let (logs, stages) = (dir.path().join("log/agentvm"), dir.path().join("stages"));
+        std::fs::create_dir_all(&logs).unwrap();
+        std::fs::create_dir(&stages).unwrap();
+        let log = logs.join("apt.log");
         let text = "Get:1\n  Certificate verification failed: The certificate is NOT trusted.\n";
         std::fs::write(&log, text).unwrap();
-        std::fs::write(dir.path().join("agentvm-npm.log"), "added 3 packages\n").unwrap();
+        std::fs::write(stages.join("apt.begun"), "").unwrap();
+        // One that came to its end, and one that nobody wants any more.
+        std::fs::write(logs.join("npm.log"), text).unwrap();
+        std::fs::write(logs.join("docker.log"), text).unwrap();
+        std::fs::write(stages.join("docker.begun"), "").unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let open = listener.local_addr().unwrap().port();
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -243,7 +254,8 @@ mod tests {
         drop(free);
         let words = ["program", "nonce", "hash", "1", "network"].map(str::to_owned);
         let mut run = Cmd::new("sh").args(["-c", PROGRAM, "sh"]).args(words);
-        run = run.arg(format!("p{}", dir.path().display()));
+        run = run.args([format!("p{}", logs.display()), format!("p{}", stages.display())]);
+        run = run.arg("papt,npm");
         for port in [open, closed] {
             run = run.args(["p127.0.0.1".to_owned(), format!("p{port}")]);
         }

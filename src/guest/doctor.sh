@@ -3,8 +3,9 @@
 #
 #   locks SECONDS NAME…   lock files of these names (below .git) in workspaces, as
 #                         old as that or older.   age=SECONDS  lock=PATH (below ~/workspace)
-#   network DIR HOST PORT…  the ends of the logs in DIR that set-up left, and which proxies
-#                         nobody answers at.   log=PATH  text=…  closed=HOST:PORT
+#   network LOGS STAMPS NAME,… HOST PORT…  the ends of the logs in LOGS of those of the stages
+#                         that have not come to their end, by their STAMPS, and which proxies nobody
+#                         answers at.   log=PATH  text=…  closed=HOST:PORT
 set -u
 shift
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -30,13 +31,17 @@ locks() {
 }
 
 network() {
-    for log in "${1#p}"/agentvm*.log "${1#p}"/agentvm/*.log; do
+    for log in "${1#p}"/*.log; do
+        name=${log##*/}
+        name=${name%.log}
         [ -r "$log" ] || continue
+        [ -e "${2#p}/$name.begun" ] || continue
+        case ,${3#p}, in *",$name,"*) ;; *) continue ;; esac
         printf 'log=%s\0text=' "$log"
         tail -n 30 "$log" | tr -d '\000' | cut -c 1-500
         printf '\0'
     done
-    shift
+    shift 3
     while [ $# -ge 2 ]; do
         # shellcheck disable=SC2016 # bash alone can open a connection
         timeout 3 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "${1#p}" "${2#p}" 2>/dev/null ||

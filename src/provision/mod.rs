@@ -129,6 +129,11 @@ impl Plan {
     }
 }
 
+/// The names of the stages that there are by these settings, in order.
+pub fn wanted(config: &Config) -> anyhow::Result<Vec<Name>> {
+    Ok(stages(config)?.iter().map(Stage::name).collect())
+}
+
 /// The stages that there are by these settings, in order.
 fn stages(config: &Config) -> anyhow::Result<Vec<Stage>> {
     let home = Some(HomeFiles::load(config)?).filter(|files| !files.is_empty());
