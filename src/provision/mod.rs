@@ -4,7 +4,7 @@
 //! and is carried on by the next start where it failed. Everything in `common/` is checked before
 //! the first stage runs. Knows nothing of workspaces.
 
-use crate::config::Config;
+use crate::config::{Config, ProviderKind};
 use crate::environment::Names;
 use crate::error::{Error, kind_of};
 use crate::guest::Guest;
@@ -51,7 +51,12 @@ impl Plan {
     pub fn load(config: &Config) -> anyhow::Result<Self> {
         // Only `connect` uses these; what is wrong there is said as early as all the rest.
         Names::load(config)?;
-        Ok(Self { handover: Handover::load(config)?, stages: stages(config)? })
+        // Nothing is put onto a host that is run by others.
+        let handover = match config.provider {
+            ProviderKind::Lima => Handover::load(config)?,
+            ProviderKind::Ssh => Handover::default(),
+        };
+        Ok(Self { handover, stages: stages(config)? })
     }
 
     /// Applies it to the VM at `endpoint`, and gives what came of each stage. Does nothing there that
