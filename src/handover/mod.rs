@@ -161,11 +161,16 @@ impl Handover {
         let _lock = record.lock(guest)?;
         // Until it is done, nobody knows what is there.
         record.write(&Written::default())?;
-        let placed = self.place(guest, root, &[Group::Credentials, Group::Network])?;
+        let all = Written { google: self.google.as_ref().map(Sent::of) };
+        let placed =
+            self.place_and(guest, root, &[Group::Credentials, Group::Network], |name| {
+                // They are there, whatever becomes of the rest.
+                if name == "credentials" { record.write(&all) } else { Ok(()) }
+            })?;
         if self.is_empty() {
             record.remove()?;
         } else {
-            record.write(&Written { google: self.google.as_ref().map(Sent::of) })?;
+            record.write(&all)?;
         }
         self.say(guest, &placed);
         Ok(())
@@ -173,6 +178,17 @@ impl Handover {
 
     /// Puts the groups below `root` in the guest, and takes away what this one does not have.
     pub fn place(&self, guest: &Guest, root: &str, groups: &[Group]) -> anyhow::Result<Placed> {
+        self.place_and(guest, root, groups, |_| Ok(()))
+    }
+
+    /// The same, and calls `done` with what is there as soon as it is.
+    fn place_and(
+        &self,
+        guest: &Guest,
+        root: &str,
+        groups: &[Group],
+        mut done: impl FnMut(&str) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Placed> {
         let limit = self.limit.as_secs().max(1).to_string();
         let mut call = Call::of(PROGRAM, "place").arg(root).arg(limit);
         for group in groups {
@@ -194,7 +210,10 @@ impl Handover {
                     }
                     pipe.write_all(b"end 0 -\n").map_err(Into::into)
                 })?,
-                "done" => missing.retain(|name| *name != value),
+                "done" => {
+                    done(&value)?;
+                    missing.retain(|name| *name != value);
+                }
                 "stage" => progress.update(&format!("{text}: {value}")),
                 "changed" => placed.changed.push(value),
                 "kept" => progress.suspend(|| {

@@ -156,3 +156,23 @@ fn program_of_the_guest_that_hangs_ends_with_the_limit() {
     assert_eq!(kind_of(&error), Kind::TimedOut);
     assert!(format!("{error:#}").starts_with("update-ca-certificates does not end"), "{error:#}");
 }
+
+/// What is there is brought up to date and taken away, though the start that put it there failed.
+#[test]
+fn credentials_are_known_where_the_network_fails_after_them() {
+    let site = Site::new();
+    let path = "gcloud/application_default_credentials.json";
+    site.host_file(path, "{\"type\": \"one\"}");
+    // Only root can have PAM read the variables.
+    site.pam_reads_variables(false);
+    let guest = site.guest();
+    let settings = [("agentvm.npmregistry", "https://mirror.example/npm/")];
+    let handover = site.load(&settings, &[]).unwrap();
+    handover.apply(&guest, site.root()).unwrap_err();
+    site.host_file(path, "{\"type\": \"two\"}");
+    git_agent_vm::handover::refresh(&config(&[]), &guest, site.root());
+    assert_eq!(site.read(super::KEY), "{\"type\": \"two\"}");
+    let none = config(&[("agentvm.credentials", "none")]);
+    git_agent_vm::handover::refresh(&none, &guest, site.root());
+    assert!(!site.exists(super::KEY));
+}
