@@ -36,6 +36,13 @@ pub fn dir(config: &Config) -> Result<Option<&Path>, Error> {
     }
 }
 
+/// The file of `common/` that is in effect, as messages call it.
+#[must_use]
+pub fn place(config: &Config, name: &str) -> PathBuf {
+    let own = config.common.as_ref().map(|dir| dir.join(name)).filter(|path| path.exists());
+    own.unwrap_or_else(|| Path::new("common").join(name))
+}
+
 impl List {
     /// Reads `common/NAME`, or takes the one that is built in.
     pub fn load(config: &Config, name: &str, built_in: &str) -> anyhow::Result<Self> {

@@ -1,14 +1,21 @@
-//! The disk image that a VM is made from: what `agentvm.image` may name, checked before anything
-//! is made.
+//! The disk image that a VM is made from: what `agentvm.image` may name, or one that was built here,
+//! checked before anything is made.
 //!
-//! Knows image files; knows neither Lima's template nor how an image is built.
+//! [`input`] is what an image is made of and named by, [`build`] makes one, [`store`] is where they
+//! are. Knows image files; knows nothing of Lima's template.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::hash;
 use crate::sanitize;
 use crate::ui::Progress;
+
+pub mod build;
+mod host;
+pub mod input;
+pub mod store;
 
 /// The files of an image directory that `SHA256SUMS` must list.
 const DIRECTORY_FILES: [&str; 4] = ["disk.qcow2", "vmlinuz", "initrd.img", "cmdline"];
@@ -53,7 +60,11 @@ impl Image {
         }
         let meta = std::fs::metadata(&path).map_err(|error| unreadable(&path, &error))?;
         if meta.is_dir() {
-            return open_directory(&path);
+            return open_directory(&path).map_err(|why| {
+                Error::usage(format!("agentvm.image: {why}")).hint(
+                    "without agentvm.image, start takes the image that git agent-vm image build makes",
+                )
+            });
         }
         std::fs::File::open(&path).map_err(|error| unreadable(&path, &error))?;
         if meta.len() == 0 {
@@ -65,7 +76,7 @@ impl Image {
 
 fn wrong(value: &str, why: &str) -> Error {
     Error::usage(format!("agentvm.image is '{}': {why}", sanitize::text(value)))
-        .hint("an image is a disk image file, a directory made by scripts/build-image, or https://…#sha256:HEX")
+        .hint("an image is a disk image file, a directory that git agent-vm image build made, or https://…#sha256:HEX")
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
@@ -96,33 +107,53 @@ fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-fn open_directory(dir: &Path) -> Result<Image, Error> {
+/// Checks all of a directory; the reason, to stand alone, where something is wrong with it.
+fn open_directory(dir: &Path) -> Result<Image, String> {
+    let unreadable =
+        |path: &Path, error: &std::io::Error| format!("cannot read {}: {error}", path.display());
     let sums_path = dir.join("SHA256SUMS");
     let sums =
         std::fs::read_to_string(&sums_path).map_err(|error| unreadable(&sums_path, &error))?;
     let _progress = Progress::start("checking the image");
     for name in DIRECTORY_FILES {
-        let wanted = listed(&sums, name).ok_or_else(|| {
-            Error::usage(format!("{} does not list {name}", sums_path.display())).hint(rebuild(dir))
-        })?;
+        let wanted = listed(&sums, name)
+            .ok_or_else(|| format!("{} does not list {name}", sums_path.display()))?;
         let path = dir.join(name);
         let found = hash::of_file(&path).map_err(|error| unreadable(&path, &error))?;
         if found != wanted {
-            return Err(Error::usage(format!(
+            return Err(format!(
                 "{} is not what {} says: its SHA-256 is {found}",
                 path.display(),
                 sums_path.display()
-            ))
-            .hint(rebuild(dir)));
+            ));
         }
+    }
+    let path = dir.join("vmlinuz");
+    let arch = kernel_arch(&path).map_err(|error| unreadable(&path, &error))?;
+    if let Some(arch) = arch.filter(|arch| *arch != std::env::consts::ARCH) {
+        let here = std::env::consts::ARCH;
+        return Err(format!("{} is for {arch}, and this machine is {here}", dir.display()));
     }
     let path = dir.join("cmdline");
     let cmdline = std::fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
     Ok(Image::Directory { dir: dir.to_owned(), cmdline: cmdline.trim().to_owned() })
 }
 
-fn rebuild(dir: &Path) -> String {
-    format!("build it again: scripts/build-image {}", dir.display())
+/// The architecture that a kernel is for, by the header that Debian's have for EFI's sake. `None`
+/// for one without: QEMU finds out then.
+fn kernel_arch(path: &Path) -> std::io::Result<Option<&'static str>> {
+    let mut head = Vec::new();
+    std::fs::File::open(path)?.take(64 << 10).read_to_end(&mut head)?;
+    let word = |at: usize| head.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
+    let machine = word(0x3c)
+        .and_then(|at| usize::try_from(at).ok())
+        .filter(|at| head.get(*at..at.saturating_add(4)) == Some(b"PE\0\0"))
+        .and_then(|at| head.get(at + 4..at + 6));
+    Ok(match machine {
+        Some([0x64, 0x86]) => Some("x86_64"),
+        Some([0x64, 0xaa]) => Some("aarch64"),
+        _ => None,
+    })
 }
 
 /// The digest of `name` in a file as `sha256sum` writes it.
@@ -179,9 +210,30 @@ mod tests {
             image,
             Image::Directory { dir: dir.path().to_owned(), cmdline: "cmdline".into() }
         );
+        assert_eq!(image, open_directory(dir.path()).unwrap());
         std::fs::write(dir.path().join("vmlinuz"), "other").unwrap();
         assert!(refusal(value).contains("vmlinuz is not what"));
         std::fs::remove_file(dir.path().join("vmlinuz")).unwrap();
         assert!(refusal(value).contains("cannot read"));
+    }
+    #[test]
+    fn a_kernel_tells_its_architecture() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("vmlinuz");
+        let kernel = |machine: &[u8]| {
+            let mut bytes = vec![0; 0x3c];
+            bytes.extend_from_slice(&[0x40, 0, 0, 0]);
+            bytes.extend_from_slice(b"PE\0\0");
+            bytes.extend_from_slice(machine);
+            std::fs::write(&path, bytes).unwrap();
+            kernel_arch(&path).unwrap()
+        };
+        assert_eq!(kernel(&[0x64, 0x86]), Some("x86_64"));
+        assert_eq!(kernel(&[0x64, 0xaa]), Some("aarch64"));
+        assert_eq!(kernel(&[]), None);
+        std::fs::write(&path, [0xff; 0x40]).unwrap();
+        assert_eq!(kernel_arch(&path).unwrap(), None);
+        std::fs::write(&path, "short").unwrap();
+        assert_eq!(kernel_arch(&path).unwrap(), None);
     }
 }

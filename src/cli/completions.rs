@@ -50,7 +50,8 @@ fn bash(root: &Command) -> String {
     first.extend(options(root));
     let mut words = vec![format!("    '') printf '%s\\n' {} ;;", first.join(" "))];
     for verb in root.get_subcommands() {
-        let list: Vec<String> = places(verb).flat_map(values).chain(options(verb)).collect();
+        let values = actions(verb).chain(places(verb).flat_map(values));
+        let list: Vec<String> = values.chain(options(verb)).collect();
         words.push(format!("    {}) printf '%s\\n' {} ;;", verb.get_name(), list.join(" ")));
     }
     let mut valued = Vec::new();
@@ -86,9 +87,7 @@ fn zsh(root: &Command) -> String {
         .map(|verb| format!("        {}", quoted(&format!("{}:{}", verb.get_name(), about(verb)))))
         .collect();
     let arguments = |command: &Command| -> Vec<String> {
-        let shown = |option: &&Arg| !option.is_positional() && !option.is_hide_set();
-        let options = command.get_arguments().filter(shown);
-        options
+        shown_options(command)
             .flat_map(|option| {
                 let help = help(option).replace('[', "\\[").replace(']', "\\]");
                 let takes = option.get_action().takes_values();
@@ -119,6 +118,10 @@ fn zsh(root: &Command) -> String {
                 format!("'1:{}:({})' \\", place.get_id(), values(place).join(" "))
             }
         }));
+        if verb.has_subcommands() {
+            let names: Vec<String> = actions(verb).collect();
+            lines.push(format!("'1:action:({})' \\", names.join(" ")));
+        }
         cases.push(format!(
             "        {})\n            _arguments \\\n                {}\n            ;;",
             verb.get_name(),
@@ -137,8 +140,7 @@ fn fish(root: &Command) -> String {
         out.push_str(&format!("complete -c git-agent-vm -n {} {rest}\n", fish_quoted(when)));
     };
     let options = |command: &Command| -> Vec<String> {
-        let shown = |option: &&Arg| !option.is_positional() && !option.is_hide_set();
-        let all = command.get_arguments().filter(shown);
+        let all = shown_options(command);
         all.map(|option| {
             let mut words = Vec::new();
             words.extend(option.get_short().map(|short| format!("-s {short}")));
@@ -168,6 +170,10 @@ fn fish(root: &Command) -> String {
         let seen = format!("__fish_seen_subcommand_from {}", verb.get_name());
         for option in options(verb) {
             add(&seen, &option);
+        }
+        if verb.has_subcommands() {
+            let names: Vec<String> = actions(verb).collect();
+            add(&seen, &format!("-a '{}'", names.join(" ")));
         }
         for values in places(verb).map(values).filter(|values| !values.is_empty()) {
             add(&seen, &format!("-a '{}'", values.join(" ")));
@@ -219,10 +225,23 @@ fn places(command: &Command) -> impl Iterator<Item = &Arg> {
     command.get_positionals()
 }
 
-/// The names of all options.
-fn options(command: &Command) -> impl Iterator<Item = String> {
+/// The verbs of a verb, as `build` of `image`.
+fn actions(command: &Command) -> impl Iterator<Item = String> {
+    command.get_subcommands().map(|action| action.get_name().to_owned())
+}
+
+/// All options of a verb, and of its own verbs.
+fn shown_options(command: &Command) -> impl Iterator<Item = &Arg> {
+    let own = |option: &&Arg| !option.is_global_set() && option.get_id() != "help";
+    let of_actions =
+        command.get_subcommands().flat_map(move |action| action.get_arguments().filter(own));
     let shown = |argument: &&Arg| !argument.is_positional() && !argument.is_hide_set();
-    command.get_arguments().filter(shown).flat_map(names)
+    command.get_arguments().chain(of_actions).filter(shown)
+}
+
+/// Their names.
+fn options(command: &Command) -> impl Iterator<Item = String> {
+    shown_options(command).flat_map(names)
 }
 
 /// `-m`, `--memory`.

@@ -28,6 +28,9 @@ fn page() -> String {
     bytes.extend_from_slice(b".SH COMMANDS\n");
     for verb in root.get_subcommands() {
         render_verb(verb, &mut bytes);
+        for action in verb.get_subcommands() {
+            render_verb(action, &mut bytes);
+        }
     }
     let names = |names: &[&str]| {
         names.iter().map(|name| format!("\\fI{}\\fR", escape(name))).collect::<Vec<_>>().join(", ")

@@ -18,6 +18,7 @@ mod doctor;
 #[cfg(test)]
 mod documented;
 mod fetch;
+mod image;
 mod integrate;
 mod kept;
 #[cfg(test)]
@@ -72,6 +73,7 @@ enum Verb {
     Restore(restore::Args),
     Mount(mount::Args),
     Unmount(unmount::Args),
+    Image(image::Args),
     Doctor(doctor::Args),
     SshConfig(ssh_config::Args),
     Completions(completions::Args),
@@ -113,6 +115,7 @@ pub fn main() -> ExitCode {
         Verb::Restore(args) => restore::run(args),
         Verb::Mount(args) => mount::run(args),
         Verb::Unmount(args) => unmount::run(args),
+        Verb::Image(args) => image::run(args),
         Verb::Doctor(args) => doctor::run(args),
         Verb::SshConfig(args) => ssh_config::run(args),
         Verb::Completions(args) => completions::run(args),

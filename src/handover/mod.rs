@@ -306,7 +306,7 @@ fn named_certificate(pem: &str) -> String {
 }
 
 /// What `debian` and `debian-security` are added to. Many know a mirror by its `…/debian`.
-fn base_of(mirror: &Secret) -> Secret {
+pub(crate) fn base_of(mirror: &Secret) -> Secret {
     let text = String::from_utf8_lossy(mirror.expose()).into_owned();
     let text = text.trim_end_matches('/');
     let text = text.strip_suffix("/debian").unwrap_or(text);

@@ -173,6 +173,14 @@ impl Cmd {
         self
     }
 
+    /// Starts it in a process group of its own: a Ctrl-C at our terminal does not reach it, so it
+    /// has to notice our end by itself, as by its standard input.
+    #[must_use]
+    pub fn own_group(mut self) -> Self {
+        self.command.process_group(0);
+        self
+    }
+
     /// The directory to run in.
     #[must_use]
     pub fn current_dir(mut self, dir: impl AsRef<Path>) -> Self {

@@ -139,14 +139,18 @@ pub fn wanted(config: &Config) -> anyhow::Result<Vec<Name>> {
     Ok(stages(config)?.iter().map(Stage::name).collect())
 }
 
-/// The stages that there are by these settings, in order.
+/// The stages that there are by these settings, in order: first what needs no network.
 fn stages(config: &Config) -> anyhow::Result<Vec<Stage>> {
     let home = Some(HomeFiles::load(config)?).filter(|files| !files.is_empty());
+    let system = Stage::of_text(Name::System, 1, format!("{}\n", config.vm));
+    let first = home.map(Stage::of_home).into_iter().chain([system]);
+    Ok(first.chain(downloads(config)?).collect())
+}
+
+/// Those of them that download what is not there yet, which an image may have.
+pub(crate) fn downloads(config: &Config) -> anyhow::Result<Vec<Stage>> {
     let versions = Versions::load(config)?;
-    // First what needs no network.
     let stages = [
-        home.map(Stage::of_home),
-        Some(Stage::of_text(Name::System, 1, format!("{}\n", config.vm))),
         apt::load(config)?,
         extras::podman(config)?,
         extras::docker(config)?,

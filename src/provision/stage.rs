@@ -141,6 +141,21 @@ impl Stage {
         &self.hash
     }
 
+    /// The lines that it reads, if that is what it reads.
+    #[must_use]
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.input {
+            Input::Text(text) => Some(text),
+            Input::Home(_) => None,
+        }
+    }
+
+    /// The guest program that runs it.
+    #[must_use]
+    pub(crate) fn program(&self) -> &'static str {
+        program::of(self.name)
+    }
+
     /// Runs it in the VM, where it has not run with this input before.
     pub fn run(&self, guest: &Guest, way: Way) -> anyhow::Result<Outcome> {
         self.try_run(guest, way).map_err(|error| self.explain(guest, &error))

@@ -13,17 +13,16 @@ fn help_is_as_it_was_reviewed() {
         ran.text()
     };
     let main = help(&["--help"]);
-    let commands = main.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let verbs: Vec<&str> = commands
-        .take_while(|line| !line.is_empty())
-        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|verb| *verb != "help")
-        .collect();
+    let verbs = verbs_of(&main);
     assert!(verbs.contains(&"start") && verbs.contains(&"status"), "{verbs:?}");
     let mut all = format!("$ git-agent-vm --help\n{main}\n");
     for verb in verbs {
-        write!(all, "\n\n$ git-agent-vm {verb} --help\n{}\n", help(&[verb, "--help"])).unwrap();
+        let its = help(&[verb, "--help"]);
+        write!(all, "\n\n$ git-agent-vm {verb} --help\n{its}\n").unwrap();
+        for action in verbs_of(&its) {
+            let its = help(&[verb, action, "--help"]);
+            write!(all, "\n\n$ git-agent-vm {verb} {action} --help\n{its}\n").unwrap();
+        }
     }
 
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/data/help.txt");
@@ -37,6 +36,16 @@ fn help_is_as_it_was_reviewed() {
         panic!("line {number} of the help was:\n{was}\nand is:\n{is}\n{RENEW}");
     }
     assert!(reviewed == all, "the help is longer or shorter than it was\n{RENEW}");
+}
+
+fn verbs_of(help: &str) -> Vec<&str> {
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    commands
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|verb| *verb != "help")
+        .collect()
 }
 
 const RENEW: &str =

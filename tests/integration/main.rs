@@ -25,6 +25,7 @@ mod home_files;
 mod hostile;
 mod identity;
 mod identity_names;
+mod image;
 mod kept;
 mod lfs;
 mod limactl;

@@ -1,0 +1,298 @@
+//! Building an image: writing the recipe down, running it, and telling why it failed.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use super::host;
+use super::input::{Input, write};
+use super::store::{Record, Store, Stored};
+use crate::config::Config;
+use crate::error::Error;
+use crate::guest::now;
+use crate::network::address::Address;
+use crate::network::trust::Certificates;
+use crate::packages::System;
+use crate::process::{Cmd, Exit};
+use crate::sanitize;
+use crate::ui::Progress;
+
+/// How much of what the recipe says on standard error is kept, in bytes.
+const STDERR_KEPT: usize = 64 << 10;
+
+/// Variables that the recipe gets: none other of the builder's comes near an image.
+const PASSED_ON: &[&str] = &[
+    "PATH",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "AGENTVM_APT_MIRROR",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "ftp_proxy",
+    "no_proxy",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+];
+/// Where the system has the certificates that it trusts.
+const STORE: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// Whether this is a system on which an image can be built.
+#[must_use]
+pub fn is_possible() -> bool {
+    host::Way::of(&System::here()).is_some()
+}
+
+/// The image of `input`, and whether it was there already. `anew` builds it then, too.
+pub fn build(config: &Config, input: &Input, anew: bool) -> anyhow::Result<(Stored, bool)> {
+    let system = System::here();
+    let store = Store::here()?;
+    let host::Way::Packages = host::way(&system, store.dir())?;
+    host::check(&system)?;
+    let name = input.name();
+    let asked = now();
+    let _lock = store.lock("git agent-vm image build")?;
+    // Another command may have built it while this one waited.
+    let serves = |stored: &Stored| !anew || stored.made().is_some_and(|made| made >= asked);
+    if let Some(stored) = store.get(&name).filter(serves) {
+        stored.open()?;
+        return Ok((stored, false));
+    }
+    let temporary = std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty());
+    let temporary = temporary.map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
+    let temporary = std::path::absolute(&temporary)?;
+    host::is_open(&temporary)?;
+    host::room(&temporary, store.dir())?;
+    // Users of the namespace work in it, who are nobody outside.
+    let work = tempfile::Builder::new()
+        .prefix("agentvm-image.")
+        .permissions(std::fs::Permissions::from_mode(0o755))
+        .tempdir_in(&temporary)
+        .map_err(|error| {
+            Error::failed(format!("cannot make a directory in {}: {error}", temporary.display()))
+        })?;
+    fs_err::set_permissions(work.path(), std::fs::Permissions::from_mode(0o755))?;
+    input.write_to(work.path())?;
+    write_network(config, &work.path().join("input"))?;
+    let out = store.begin()?;
+    run(config, input, work.path(), &out)?;
+    let stored = store.finish(&out, &name, &Record::new(now(), input.arch()))?;
+    Ok((stored, true))
+}
+
+/// What the recipe's programs have to know of the network, and what must not stay in the image.
+fn write_network(config: &Config, input: &Path) -> anyhow::Result<()> {
+    let network = &config.network;
+    let settings =
+        [("npm_config_registry", &network.npm_registry), ("PIP_INDEX_URL", &network.pypi_index)];
+    let mut environment = Vec::new();
+    let mut secrets = Vec::new();
+    for (name, address) in settings {
+        let Some(address) = address else { continue };
+        environment.extend_from_slice(name.as_bytes());
+        environment.push(b'=');
+        environment.extend_from_slice(address.text().expose());
+        environment.push(b'\n');
+        secrets.extend(user_of(address.text().expose()));
+    }
+    for name in PASSED_ON {
+        let value = std::env::var_os(name).map(OsStringExt::into_vec).unwrap_or_default();
+        secrets.extend(user_of(&value));
+    }
+    write(&input.join("environment"), environment, 0o600)?;
+    let secrets: Vec<u8> =
+        secrets.into_iter().flat_map(|secret| [secret, vec![b'\n']].concat()).collect();
+    write(&input.join("secrets"), secrets, 0o600)?;
+    let certificates = Certificates::load(&network.ca_certs)?;
+    if !certificates.is_empty() {
+        let usual = std::env::var_os("SSL_CERT_FILE").unwrap_or_else(|| STORE.into());
+        let mut all = fs_err::read(PathBuf::from(usual)).unwrap_or_default();
+        for pem in certificates.iter() {
+            all.push(b'\n');
+            all.extend_from_slice(pem.as_bytes());
+        }
+        write(&input.join("ca.pem"), all, 0o644)?;
+    }
+    Ok(())
+}
+
+/// The user's name and password in a URL, with the `@` behind them.
+fn user_of(url: &[u8]) -> Option<Vec<u8>> {
+    let at = url.windows(3).position(|part| part == b"://")? + 3;
+    let place = url[at..].split(|byte| *byte == b'/').next()?;
+    let end = place.iter().rposition(|byte| *byte == b'@')?;
+    Some(place[..=end].to_vec())
+}
+
+/// The lines of apt's that lead to a mirror of the settings.
+fn mirror_lines(mirror: &Address) -> String {
+    let base = crate::handover::base_of(&mirror.text());
+    // Such an address holds no password, and is printable.
+    let base = String::from_utf8_lossy(base.expose()).into_owned();
+    format!(
+        "deb {base}/debian trixie main\ndeb {base}/debian trixie-updates main\ndeb {base}/debian-security trixie-security main"
+    )
+}
+
+fn run(config: &Config, input: &Input, work: &Path, out: &Path) -> anyhow::Result<()> {
+    let name = input.name();
+    let doing = format!("making the image {name}");
+    let mut command = Cmd::new("bash")
+        .arg(work.join("recipe/build"))
+        .args([&work.join("input"), work, out])
+        .env_only(|name| PASSED_ON.contains(&name))
+        .env("WATCH_STDIN", "1")
+        .own_group();
+    if let (Some(mirror), None) =
+        (&config.network.apt_mirror, std::env::var_os("AGENTVM_APT_MIRROR"))
+    {
+        command = command.env("AGENTVM_APT_MIRROR", mirror_lines(mirror));
+    }
+    let progress = Progress::start(&doing);
+    let mut recipe = command.spawn()?;
+    // Kept open until the end: where it closes before, because we are gone, the recipe ends.
+    let _alive = recipe.stdin();
+    let errors = recipe.stderr().map(|pipe| thread::spawn(move || tail(pipe)));
+    if let Some(pipe) = recipe.stdout() {
+        for line in BufReader::new(pipe).lines() {
+            progress.update(&format!("{doing}: {}", sanitize::text(&line?)));
+        }
+    }
+    let exit = recipe.wait()?;
+    let said = errors.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    if exit.success() { Ok(()) } else { Err(explain(config, input, exit, &said).into()) }
+}
+
+/// The end of what is said; all of it is read, so that nobody waits for room in the pipe.
+fn tail(mut pipe: impl Read) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let mut buffer = [0; 8 << 10];
+    while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+        kept.extend_from_slice(&buffer[..count]);
+        let over = kept.len().saturating_sub(STDERR_KEPT);
+        kept.drain(..over);
+    }
+    kept
+}
+
+/// apt's words before and after the name of a package that cannot be had.
+const NO_PACKAGE: &[(&str, &str)] = &[
+    ("E: Unable to locate package ", ""),
+    ("E: Package '", "' has no installation candidate"),
+    ("E: Couldn't find any package by glob '", "'"),
+    ("E: Couldn't find any package by regex '", "'"),
+];
+
+/// The lines that tell why it failed: apt's and our own, else what mmdebstrap makes of them, else the
+/// last ones.
+fn telling(lines: &[String]) -> Vec<&str> {
+    let begins = |line: &str, signs: &[&str]| signs.iter().any(|sign| line.starts_with(sign));
+    let mut errors: Vec<&str> = lines.iter().map(String::as_str).collect();
+    errors.retain(|line| begins(line, &["E: ", "Err:", "error: "]));
+    errors.dedup();
+    let follows = ["E: setup failed", "E: mmdebstrap failed", "E: run_"];
+    if errors.iter().any(|line| !begins(line, &follows)) {
+        errors.retain(|line| !begins(line, &follows));
+    }
+    if errors.is_empty() {
+        errors = lines.iter().rev().take(5).rev().map(String::as_str).collect();
+    }
+    errors.into_iter().map(|line| line.strip_prefix("error: ").unwrap_or(line)).collect()
+}
+
+fn explain(config: &Config, input: &Input, exit: Exit, said: &[u8]) -> Error {
+    let lines: Vec<_> = said.trim_ascii().split(|byte| *byte == b'\n').collect();
+    let lines: Vec<String> =
+        lines.into_iter().map(|line| sanitize::line(line).trim().to_owned()).collect();
+    let shown = telling(&lines);
+    let why = shown.join("\n");
+    let why = if why.is_empty() { exit.to_string() } else { why };
+    let mut error = Error::failed(format!("cannot make the image: {why}"));
+    for line in &lines {
+        let named = NO_PACKAGE.iter().find_map(|(before, after)| {
+            let rest = line.strip_prefix(before)?;
+            if after.is_empty() { Some(rest) } else { Some(rest.split_once(after)?.0) }
+        });
+        if let Some(package) = named
+            && let Some(file) = input.place_of(package, config)
+        {
+            let hint = format!("'{package}' is named in {}", file.display());
+            if !error.hints().contains(&hint) {
+                error = error.hint(hint);
+            }
+        }
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Setting;
+
+    #[test]
+    fn a_password_is_found_in_an_address() {
+        let user = |url: &str| user_of(url.as_bytes()).map(|user| String::from_utf8(user).unwrap());
+        assert_eq!(user("http://me:p@ss@proxy.example:3128/").as_deref(), Some("me:p@ss@"));
+        assert_eq!(user("http://proxy.example:3128/a@b"), None);
+        assert_eq!(user("localhost,.example"), None);
+    }
+
+    #[test]
+    fn what_the_recipe_is_told_of_the_network_is_closed_and_searched_for() {
+        let (pypi, npm) =
+            ("https://me:hunter2@mirror.example/simple", "https://mirror.example/npm/");
+        let setting = |(key, value)| Setting { scope: "global", origin: "file:x", key, value };
+        let settings = [("agentvm.pypiindex", pypi), ("agentvm.npmregistry", npm)].map(setting);
+        let (config, problems) = Config::lenient(&settings);
+        assert_eq!(problems, []);
+        let dir = tempfile::tempdir().unwrap();
+        write_network(&config, dir.path()).unwrap();
+        let read = |name: &str| fs_err::read_to_string(dir.path().join(name)).unwrap();
+        assert_eq!(
+            read("environment"),
+            format!("npm_config_registry={npm}\nPIP_INDEX_URL={pypi}\n")
+        );
+        assert!(read("secrets").lines().any(|line| line == "me:hunter2@"));
+        assert!(!dir.path().join("ca.pem").exists());
+        for name in ["environment", "secrets"] {
+            let mode = fs_err::metadata(dir.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_mirror_of_the_settings_has_all_that_debian_has() {
+        let mirror = Address::web("https://mirror.example/x/debian").unwrap();
+        assert_eq!(
+            mirror_lines(&mirror),
+            "deb https://mirror.example/x/debian trixie main\n\
+             deb https://mirror.example/x/debian trixie-updates main\n\
+             deb https://mirror.example/x/debian-security trixie-security main"
+        );
+    }
+
+    #[test]
+    fn a_package_that_cannot_be_had_is_named_with_its_list() {
+        let (config, _) = Config::lenient(&[]);
+        let input = Input::load(&config).unwrap();
+        let said = b"Reading package lists...\nE: Unable to locate package ripgrep\nE: Unable to locate package ripgrep\nE: setup failed: E: apt-get failed\nE: mmdebstrap failed to run\n";
+        let error = explain(&config, &input, Exit::Code(1), said);
+        let wanted = "cannot make the image: E: Unable to locate package ripgrep";
+        assert_eq!(error.to_string(), wanted);
+        assert_eq!(error.hints(), ["'ripgrep' is named in common/packages/apt-packages.txt"]);
+        let error = explain(&config, &input, Exit::Signal(9), b"");
+        assert_eq!(error.to_string(), "cannot make the image: signal 9");
+    }
+
+    #[test]
+    fn only_the_end_of_what_is_said_is_kept() {
+        let mut long = vec![b'x'; STDERR_KEPT];
+        long.extend_from_slice(b"the end");
+        let kept = tail(long.as_slice());
+        assert!(kept.len() == STDERR_KEPT && kept.ends_with(b"the end"));
+    }
+}

@@ -1,0 +1,179 @@
+//! `git agent-vm image`: what can be seen without building one.
+
+use std::path::PathBuf;
+
+use crate::support::Lab;
+
+fn host() -> Lab {
+    let lab = Lab::host_only("home");
+    lab.make_app();
+    lab
+}
+
+fn images(lab: &Lab) -> PathBuf {
+    lab.home().join(".cache/git-agent-vm/images")
+}
+
+/// The name of the image for the settings.
+fn wanted(lab: &Lab) -> String {
+    let list = lab.agent_vm("image list --json").succeeds().json();
+    assert_eq!(list["version"], 1);
+    list["wanted"].as_str().unwrap().to_owned()
+}
+
+/// Puts a small image of that name there.
+fn make(lab: &Lab, name: &str) -> PathBuf {
+    let dir = images(lab).join(name);
+    fs_err::create_dir_all(&dir).unwrap();
+    for file in ["disk.qcow2", "vmlinuz", "initrd.img", "cmdline"] {
+        fs_err::write(dir.join(file), format!("{file}\n")).unwrap();
+    }
+    let sums = "sha256sum disk.qcow2 vmlinuz initrd.img cmdline >SHA256SUMS";
+    lab.host("sh", ["-c", sums]).in_dir(&dir).succeeds();
+    let record = serde_json::json!({"version": 1, "made": 1_767_225_600, "arch": "x86_64"});
+    fs_err::write(dir.join("image.json"), record.to_string()).unwrap();
+    dir
+}
+
+#[test]
+fn images_are_listed_with_the_one_that_start_takes() {
+    let lab = host();
+    let wanted = wanted(&lab);
+    lab.agent_vm("image list")
+        .succeeds()
+        .stdout_is("")
+        .stderr_has("no image was built here")
+        .stderr_has(&format!(
+            "hint: git agent-vm image build makes the one for these settings, {wanted}"
+        ));
+    let dir = make(&lab, &wanted);
+    make(&lab, "0123456789ab");
+    let list = lab.agent_vm("image list --json").succeeds().json();
+    let rows = list["images"].as_array().unwrap();
+    assert_eq!(rows.len(), 2, "{list:#}");
+    let row = rows.iter().find(|row| row["name"] == *wanted).unwrap();
+    assert_eq!(row["matches"], true);
+    assert_eq!(row["made"], 1_767_225_600);
+    assert_eq!(row["arch"], "x86_64");
+    assert_eq!(row["path"], dir.to_str().unwrap());
+    assert!(row["bytes"].as_u64().unwrap() > 100 && row["error"].is_null(), "{row:#}");
+    lab.agent_vm("image list")
+        .succeeds()
+        .stdout_has(&format!("{wanted}  "))
+        .stdout_has("x86_64        takes it for a new VM")
+        .stdout_has("0123456789ab  ")
+        .stdout_has("x86_64        -")
+        .stderr_lacks("hint: ");
+
+    // What the settings name comes first.
+    lab.git("-c agentvm.image=/x.qcow2 agent-vm image list")
+        .succeeds()
+        .stdout_lacks("takes it")
+        .stderr_has("agentvm.image is set");
+    // One that was damaged is shown as such.
+    fs_err::remove_file(dir.join("image.json")).unwrap();
+    lab.agent_vm("image list").succeeds().stdout_has("damaged: ");
+    let list = lab.agent_vm("image list --json").succeeds().json();
+    assert!(list["images"].to_string().contains("there is no such file"), "{list:#}");
+}
+
+#[test]
+fn an_image_fits_the_settings_that_it_was_built_by() {
+    let lab = host();
+    let usual = wanted(&lab);
+    lab.git_config("agentvm.extras", "none");
+    assert_ne!(wanted(&lab), usual);
+    lab.git_config("agentvm.extras", "podman");
+    assert_eq!(wanted(&lab), usual);
+    let common = lab.home().join("common");
+    fs_err::create_dir_all(common.join("packages")).unwrap();
+    lab.git_config("agentvm.common", common.to_str().unwrap());
+    assert_eq!(wanted(&lab), usual);
+    fs_err::write(common.join("packages/apt-packages.txt"), "git\nhello\n").unwrap();
+    assert_ne!(wanted(&lab), usual);
+    fs_err::write(common.join("packages/apt-packages.txt"), "git\n-y\n").unwrap();
+    for verb in ["build", "list", "remove --unused"] {
+        lab.agent_vm(&format!("image {verb}")).fails(2).stderr_has("apt-packages.txt:2: '-y'");
+    }
+}
+
+#[test]
+fn images_are_removed_by_name_or_as_a_kind() {
+    let lab = host();
+    let wanted = wanted(&lab);
+    lab.agent_vm("image remove").fails(2);
+    lab.agent_vm("image remove --all --unused").fails(2);
+    lab.agent_vm("image remove --all").succeeds().stderr_has("no image was built here");
+    for name in ["0123456789ab", "../images", "lock", ""] {
+        lab.agent_vm(["image", "remove", name])
+            .fails(4)
+            .stderr_has(&format!("there is no image '{name}'"))
+            .stderr_has("hint: git agent-vm image list");
+    }
+    make(&lab, &wanted);
+    make(&lab, "0123456789ab");
+    make(&lab, "123456789abc");
+    fs_err::create_dir(images(&lab).join(".making-1")).unwrap();
+    lab.agent_vm("image remove 0123456789ab")
+        .succeeds()
+        .stderr_has("removed 1 image (")
+        .stderr_has("their disks are copies");
+    assert!(!images(&lab).join(".making-1").exists());
+    lab.agent_vm("image remove --unused").succeeds().stderr_has("removed 1 image (");
+    assert!(images(&lab).join(&wanted).exists());
+    lab.agent_vm("image remove --all").succeeds();
+    assert!(!images(&lab).join(&wanted).exists());
+}
+
+#[test]
+fn what_building_needs_is_named_with_the_command_that_installs_it() {
+    let lab = host();
+    if which::which("apt-get").is_err() {
+        lab.agent_vm("image build").fails(1).stderr_has("on Debian and Ubuntu only");
+        return;
+    }
+    // A Debian with nothing but what every one has.
+    let bare = lab.path().join("bare");
+    fs_err::create_dir(&bare).unwrap();
+    for program in ["setsid", "git", "sh", "apt-get"] {
+        std::os::unix::fs::symlink(which::which(program).unwrap(), bare.join(program)).unwrap();
+    }
+    let ours = lab.path().join("bin/git-agent-vm");
+    std::os::unix::fs::symlink(ours, bare.join("git-agent-vm")).unwrap();
+    // An ordinary user's PATH lacks /usr/sbin, and it is looked into all the same.
+    lab.agent_vm("image build")
+        .env("PATH", &bare)
+        .fails(5)
+        .stderr_has("cannot build an image without mmdebstrap, newuidmap, ")
+        .stderr_has("apt-get install mmdebstrap uidmap ");
+    let complete =
+        ["mmdebstrap", "newuidmap", "qemu-img"].iter().all(|name| which::which(name).is_ok());
+    if rustix::process::geteuid().is_root() && complete {
+        lab.agent_vm("image build").fails(1).stderr_has("by an ordinary user, not by root");
+    }
+    assert!(!images(&lab).exists());
+}
+
+#[test]
+fn a_tree_with_a_password_of_the_builder_becomes_no_image() {
+    let lab = Lab::host_only("home");
+    let (root, input) = (lab.home().join("root"), lab.home().join("input"));
+    for dir in [&root.join("opt/tool"), &input] {
+        fs_err::create_dir_all(dir).unwrap();
+    }
+    let file = root.join("opt/tool/settings.json");
+    fs_err::write(&file, "\0{\"registry\": \"https://me:hunter2@mirror.example/\"}").unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/image/search");
+    let search = || lab.host("sh", [script, root.to_str().unwrap(), input.to_str().unwrap()]);
+    search().succeeds();
+    fs_err::write(input.join("secrets"), "").unwrap();
+    search().succeeds();
+    fs_err::write(input.join("secrets"), "you:hunter3@\n").unwrap();
+    search().succeeds();
+    fs_err::write(input.join("secrets"), "you:hunter3@\nme:hunter2@\n").unwrap();
+    search()
+        .fails(1)
+        .stderr_has("a password of yours")
+        .stderr_has("./opt/tool/settings.json")
+        .stderr_lacks("hunter2");
+}
