@@ -104,7 +104,7 @@ fn proxies(config: &Config, value_of: impl Fn(&str) -> Option<OsString>) -> Vec<
     checks.push(
         Check::info(ID, format!("a proxy is set ({set}), and Lima is not told of it"))
             .why("a proxy often holds a password, which would stay readable in the VM's processes; where Debian's image cannot be fetched directly, build one")
-            .fix("scripts/build-image --common DIR, then git config --global agentvm.image DIR"),
+            .fix("git agent-vm image build"),
     );
     checks
 }

@@ -93,15 +93,15 @@ fn qemu(system: &System) -> Vec<Check> {
     checks
 }
 
-/// Only `scripts/build-image` needs it, on Debian and its kin.
+/// Only `git agent-vm image build` needs it, on Debian and its kin.
 fn mmdebstrap(system: &System) -> Option<Check> {
     if which::which("mmdebstrap").is_ok() {
-        return Some(Check::ok("mmdebstrap", "mmdebstrap is there, for images of one's own"));
+        return Some(Check::ok("mmdebstrap", "mmdebstrap is there, for git agent-vm image build"));
     }
     let install = system.install(Package::Mmdebstrap);
     install.contains("apt-get").then(|| {
         Check::info("mmdebstrap", "mmdebstrap is not installed")
-            .why("only scripts/build-image needs it, to make an image of one's own")
+            .why("only git agent-vm image build needs it, for a quicker first start of a VM")
             .fix(install)
     })
 }

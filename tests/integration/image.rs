@@ -1,12 +1,16 @@
-//! `git agent-vm image`: what can be seen without building one.
+//! `git agent-vm image`, and the image that `start` takes by itself: what can be seen without
+//! building one. `real_vm` searches one that was built.
 
 use std::path::PathBuf;
 
+use crate::limactl::{self, NO_INSTANCE, calls};
 use crate::support::Lab;
 
+/// A host whose limactl keeps the template that it gets, and fails to make anything of it.
 fn host() -> Lab {
-    let lab = Lab::host_only("home");
-    lab.make_app();
+    let lab = limactl::lab(NO_INSTANCE, "cat >\"$HOME/template\"; exit 1");
+    lab.git_config("agentvm.accel", "tcg");
+    lab.git_config("agentvm.credentials", "none");
     lab
 }
 
@@ -123,6 +127,71 @@ fn images_are_removed_by_name_or_as_a_kind() {
     assert!(images(&lab).join(&wanted).exists());
     lab.agent_vm("image remove --all").succeeds();
     assert!(!images(&lab).join(&wanted).exists());
+}
+
+#[test]
+fn start_takes_the_image_that_fits() {
+    let lab = host();
+    let hint = "hint: git agent-vm image build makes an image for these settings";
+    let possible = which::which("apt-get").is_ok();
+    let ran = lab.agent_vm("start").fails(1).stderr_has("downloading Debian's image");
+    assert_eq!(ran.errors().contains(hint), possible, "{ran}");
+    let template = || fs_err::read_to_string(lab.home().join("template")).unwrap();
+    assert!(!template().contains(".cache"), "{}", template());
+
+    make(&lab, "0123456789ab");
+    lab.agent_vm("start").fails(1).stderr_has("downloading Debian's image");
+    let dir = make(&lab, &wanted(&lab));
+    lab.agent_vm("start")
+        .fails(1)
+        .stderr_has("checking the image\n")
+        .stderr_has("(copying the image)")
+        .stderr_lacks(hint);
+    for file in ["disk.qcow2", "vmlinuz", "initrd.img"] {
+        let path = dir.join(file);
+        assert!(template().contains(path.to_str().unwrap()), "{}", template());
+    }
+
+    // What the settings name comes first.
+    let other = lab.home().join("other.qcow2");
+    fs_err::write(&other, "disk").unwrap();
+    lab.git(["-c", &format!("agentvm.image={}", other.display()), "agent-vm", "start"]).fails(1);
+    assert!(template().contains("other.qcow2") && !template().contains(".cache"), "{}", template());
+}
+
+#[test]
+fn a_damaged_image_is_named_and_nothing_is_made_from_it() {
+    let lab = host();
+    let wanted = wanted(&lab);
+    let dir = make(&lab, &wanted);
+    fs_err::write(dir.join("disk.qcow2"), "altered").unwrap();
+    for verb in ["start", "connect feature"] {
+        lab.agent_vm(verb)
+            .fails(1)
+            .stderr_has(&format!("the image {wanted} is damaged: "))
+            .stderr_has("disk.qcow2 is not what")
+            .stderr_has("hint: git agent-vm image build --force makes it anew");
+    }
+    assert!(!calls(&lab).contains("create"), "{}", calls(&lab));
+}
+
+#[test]
+fn an_image_for_other_machines_is_refused() {
+    let lab = host();
+    let wanted = wanted(&lab);
+    let dir = make(&lab, &wanted);
+    let other = if cfg!(target_arch = "x86_64") { [0x64, 0xaa] } else { [0x64, 0x86] };
+    let mut kernel = vec![0; 0x3c];
+    kernel.extend_from_slice(b"\x40\0\0\0PE\0\0");
+    kernel.extend_from_slice(&other);
+    fs_err::write(dir.join("vmlinuz"), kernel).unwrap();
+    let sums = "sha256sum disk.qcow2 vmlinuz initrd.img cmdline >SHA256SUMS";
+    lab.host("sh", ["-c", sums]).in_dir(&dir).succeeds();
+    let words = format!(", and this machine is {}", std::env::consts::ARCH);
+    lab.agent_vm("start").fails(1).stderr_has(&words);
+    lab.git(["-c", &format!("agentvm.image={}", dir.display()), "agent-vm", "start"])
+        .fails(2)
+        .stderr_has(&words);
 }
 
 #[test]

@@ -10,7 +10,9 @@ use super::record::Record;
 use super::{Found, Lima, host_key_of, name_processes, processes, template};
 use crate::config::MIN_MEMORY;
 use crate::error::Error;
-use crate::image::Image;
+use crate::image::input::Input;
+use crate::image::store::Store;
+use crate::image::{self, Image};
 use crate::ui::{self, Progress};
 use crate::vm::{Provider as _, Resources};
 
@@ -28,7 +30,7 @@ impl Lima {
         self.limactl.check_version()?;
         let machine = Machine::ours();
         let (cpus, memory, disk) = self.choose(asked, machine)?;
-        let image = self.config.image.as_deref().map(Image::open).transpose()?;
+        let image = self.image()?;
         super::accel::require_qemu()?;
 
         let _lock = self.lock("making")?;
@@ -52,6 +54,23 @@ impl Lima {
         }
         record.finished = true;
         self.files.save(&record)
+    }
+
+    /// The image of the settings, or the one that was built here for them; `None` for Debian's own.
+    fn image(&self) -> anyhow::Result<Option<Image>> {
+        if let Some(value) = &self.config.image {
+            return Ok(Some(Image::open(value)?));
+        }
+        let name = Input::load(&self.config)?.name();
+        if let Some(stored) = Store::here()?.get(&name) {
+            return Ok(Some(stored.open()?));
+        }
+        if image::build::is_possible() {
+            ui::hint(
+                "git agent-vm image build makes an image for these settings: a new VM from it has all packages, and needs neither their downloads nor minutes to install them",
+            );
+        }
+        Ok(None)
     }
 
     fn make_instance(
@@ -94,7 +113,8 @@ impl Lima {
                 super::limactl::messages(&output.stderr)
             ));
             if image.is_none() {
-                error = error.hint("without a way to Debian's images, build one: scripts/build-image --common DIR, then git config --global agentvm.image DIR");
+                error = error
+                    .hint("without a way to Debian's images, build one: git agent-vm image build");
             }
             for file in super::check::override_files(self.limactl.home()) {
                 error = error.hint(format!("{} changes every VM of Lima", file.display()));
