@@ -2,8 +2,9 @@
 //! `AGENTVM_TEST_VM=1`, as an ordinary user, and with an image in `AGENTVM_TEST_IMAGE`.
 //!
 //! One VM lives through the whole module, since starting one is what takes the time. Each step is
-//! a function named after the behaviour; the only test calls them in order.
+//! a function named after the behaviour; one test calls them in order. `image` needs no VM.
 
+mod image;
 mod set_up;
 
 use rustix::process::{Pid, Signal, kill_process};
