@@ -215,13 +215,11 @@ fn settings_of_a_network_are_understood_as_shown() {
     for command in commands(block) {
         lab.sh(&command).env("https_proxy", "http://proxy.example:3128").succeeds();
     }
-    // They are read: what is wrong in one of them is said.
-    lab.agent_vm("start")
-        .env("https_proxy", "http://proxy.example:x")
-        .fails(2)
-        .stderr_has("https_proxy is not");
+    // They are read for a VM of ours, and what is wrong in one of them is said before anything starts.
+    let start = || lab.git("-c agentvm.provider=lima agent-vm start");
+    start().env("https_proxy", "http://proxy.example:x").fails(2).stderr_has("https_proxy is not");
     fs_err::write(&file, "nothing").unwrap();
-    lab.agent_vm("start").fails(2).stderr_has("corporate-ca.pem: there is no certificate in it");
+    start().fails(2).stderr_has("corporate-ca.pem: there is no certificate in it");
 }
 
 #[test]

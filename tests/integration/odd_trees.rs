@@ -377,7 +377,7 @@ fn paths_that_the_host_takes_for_one_are_told_at_fetch() {
 /// Lets the guest's disk seem to have this much left.
 fn with_room(lab: &Lab, kib: u64) {
     let script = format!(
-        "case \" $* \" in *' -f '*) echo {kib} 1024 ;; *) PATH=${{PATH#*:}}; exec stat \"$@\" ;; esac"
+        "case \" $* \" in *' -f '*) echo {kib} 1024 1000000 ;; *) PATH=${{PATH#*:}}; exec stat \"$@\" ;; esac"
     );
     lab.guest_fake("stat", &script);
 }
