@@ -58,12 +58,12 @@ fn kills_at_each_step_lose_nothing() {
 
 #[test]
 fn power_cuts_lose_nothing() {
-    holds(Kind::Power, 32, 15);
+    holds(Kind::Power, 48, 15);
 }
 
 #[test]
 fn clocks_that_jump_lose_nothing() {
-    holds(Kind::Clock, 26, 10);
+    holds(Kind::Clock, 34, 10);
 }
 
 #[test]

@@ -395,6 +395,22 @@ fn files_that_a_second_power_cut_emptied_are_put_back() {
     }
 }
 
+/// The helper that gives files a second name was killed when it had hardly begun.
+#[test]
+fn second_names_that_were_never_given_stop_nobody() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    let old = &cut.old;
+    let begun =
+        format!("mkdir -p .git/agentvm-before/files; echo {old} >.git/agentvm-before/moving");
+    workspace.sh(&begun).succeeds();
+    write_journal(&workspace, &cut, THIS_BOOT);
+    next_command(&lab);
+    assert_whole_at(&workspace, &cut.old);
+    workspace.sh("! [ -e .git/agentvm-before ] && ! [ -s .git/agentvm-received ]").succeeds();
+}
+
 /// Files whose content a power cut took go back, though going back is cut off at any step: an index
 /// that is at the old commit before the files are would make them the agent's changes.
 #[test]

@@ -303,8 +303,8 @@ keep_what_is_neither() {
 look_back() {
   before=$w/.git/agentvm-before
   [ -d "$before" ] || return 0
-  # Without it, no file was replaced.
-  if read -r from 2>/dev/null <"$before/moving" && is_id "$from"; then
+  # Without the one, no file has a second name, without the other, none was replaced.
+  if [ -e "$before/since" ] && read -r from 2>/dev/null <"$before/moving" && is_id "$from"; then
     list=$before/list
     find "$before/files" -type f -newer "$before/since" -printf '%P\0' >"$list" || return 1
     [ ! -s "$list" ] || keep_what_was_written || return 1
