@@ -357,3 +357,27 @@ fn objects_of_another_user_are_named_with_the_command_that_mends_it() {
     lab.git("push agentvm::feature").succeeds();
     workspace.is_whole_at(&tip);
 }
+
+/// git writes its list in pieces that end anywhere, while other checks report, too.
+#[test]
+fn list_of_changes_that_comes_in_pieces_is_whole() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.write("feature.txt", "the agent edits this\n");
+    let real = lab.guest_sh("command -v git").succeeds().text();
+    let git = format!(
+        "GIT_EXEC_PATH=$HOME/../exec; export GIT_EXEC_PATH
+        case \" $* \" in *' status '*) printf ' M feat'; sleep 0.5; printf 'ure.txt\\n' ;;
+        *) exec {real} \"$@\" ;; esac"
+    );
+    // A hook finds git where git's own programs are.
+    let exec =
+        "mkdir ../exec && ln -s \"$(git --exec-path)\"/* ../exec/ && ln -sf ../bin/git ../exec/git";
+    lab.guest_sh(exec).succeeds();
+    lab.guest_fake("git", &git);
+    lab.app().commit_on("feature", "host.txt", "host\n");
+    lab.git("push agentvm::feature")
+        .fails(1)
+        .stderr_has("changes that are not committed")
+        .stderr_has("error:   feature.txt");
+}

@@ -84,10 +84,11 @@ refuse_dirty() {
     keep_names &
     # The index stays as it is: whoever is killed meanwhile leaves no lock behind, and the agent's own
     # git is not disturbed.
-    g status --porcelain=v1 -uno --no-renames --ignore-submodules=dirty 2>/dev/null ||
+    changed=$(g status --porcelain=v1 -uno --no-renames --ignore-submodules=dirty 2>/dev/null) ||
       echo '=failed git status failed in the workspace'
     wait
-    echo '=end'
+    # Only now: git does not write whole lines, and another's would come between.
+    printf '%s\n' "${changed:+"$changed$nl"}=end"
   )
   case $report in
     *=failed*)
