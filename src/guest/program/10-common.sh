@@ -54,14 +54,19 @@ absent() {
 # Whether a file can be opened for writing. (Where `exec 9>FILE` cannot, the shell ends at once.)
 can_write() { true 2>/dev/null >>"$1"; }
 
-# Whether a disk is nearly full, by its free blocks, their size and all its blocks: less than a tenth
-# and less than 5 GiB is left, which one build may take. A tenth of a large disk is plenty, and 5 GiB
-# may be all of a small one.
-is_nearly_full() {
+# The free blocks of the disk that a path is on, their size and all its blocks.
+measure() { stat -f -c '%a %S %b' "$1"; }
+
+# set_room MEASURED: sets $room to the bytes that are free. Fails where nobody knows.
+set_room() {
   [ $# = 3 ] || return 1
   case $1$2$3 in *[!0-9]*) return 1 ;; esac
-  [ $(($1 * 10)) -lt "$3" ] && [ $(($1 * $2)) -lt $((5 << 30)) ]
+  room=$(($1 * $2))
 }
+
+# is_nearly_full MEASURED: whether less than a tenth and less than 5 GiB is left, which one build may
+# take. A tenth of a large disk is plenty, and 5 GiB may be all of a small one.
+is_nearly_full() { set_room "$@" && [ $(($1 * 10)) -lt "$3" ] && [ "$room" -lt $((5 << 30)) ]; }
 
 # Makes a file empty. (Where `: >FILE` cannot, the shell ends at once, too.)
 empty() { true >"$1"; }

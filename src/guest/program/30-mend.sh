@@ -116,21 +116,13 @@ mend() {
   read_boot
   read_head && read_tip HEAD && at=$tip && read_tip "$ref" || return 1
   if [ -z "$head" ] && [ "$at" = "$tip" ] && [ "$at" != "$new" ]; then
-    # Mending itself was cut off. If by the machine, what git had moved may not be on the disk.
-    case $boot in
-      *"$this_boot") ;;
-      *) put_files "$tip" "$new" || return 1 ;;
-    esac
-    g symbolic-ref -m 'agentvm: push undone' HEAD "$ref" || return 1
+    # Mending itself was cut off.
+    write_if_rebooted "$tip" "$new" && attach 'push undone' || return 1
   elif [ -z "$head" ] && [ "$at" != "$new" ] && [ -z "$(operation "$w/.git")" ]; then
     take_commits_along || return 1
   elif [ "$tip" = "$new" ] && [ "$at" = "$new" ]; then
-    # The machine may have gone down before all files had reached the disk.
-    case $boot in
-      *"$this_boot") ;;
-      *) put_files "$new" "$old" || return 1 ;;
-    esac
-    [ -n "$head" ] || g symbolic-ref -m 'agentvm: push' HEAD "$ref" || return 1
+    write_if_rebooted "$new" "$old" || return 1
+    [ -n "$head" ] || attach push || return 1
   elif [ -z "$head" ] && [ "$at" = "$new" ]; then
     # Not to $old, where the agent has moved the branch just before its files moved.
     old=$tip
@@ -143,26 +135,28 @@ mend() {
   forget_sent
 }
 
+# HEAD is on the branch again.
+attach() { g symbolic-ref -m "agentvm: $1" HEAD "$ref"; }
+
+# Where the machine went down since, what git had moved may not have reached the disk.
+write_if_rebooted() { # TARGET OTHER
+  case $boot in
+    *"$this_boot") ;;
+    *) put_files "$1" "$2" ;;
+  esac
+}
+
 # Commits that the agent made while HEAD was on no branch, on top of what was pushed, belong on the
 # branch, or nobody would ever fetch them. Where the push itself failed, what is pushed comes along.
 take_commits_along() {
-  g merge-base --is-ancestor "$new" "$at"
-  case $? in
-    0) ;;
-    1) return 0 ;;
-    *) return 1 ;;
-  esac
-  is_null "$tip" || g merge-base --is-ancestor "$tip" "$at"
-  case $? in
-    0) ;;
-    1)
-      rescue "$tip" 'agentvm: replaced by commits made during a push' &&
-        warn "a push was cut off, and both '${ref#refs/heads/}' and HEAD have gone on: what the branch was, $(printf %.10s "$tip"), is kept under refs/rescue/" ||
-        return 1 ;;
-    *) return 1 ;;
-  esac
-  g update-ref -m 'agentvm: commits made during a push' "$ref" "$at" "$tip" &&
-    g symbolic-ref -m 'agentvm: push' HEAD "$ref"
+  g merge-base --is-ancestor "$new" "$at" || { [ $? -eq 1 ]; return; }
+  is_null "$tip" || g merge-base --is-ancestor "$tip" "$at" || { [ $? -eq 1 ] && keep_branch; } || return 1
+  g update-ref -m 'agentvm: commits made during a push' "$ref" "$at" "$tip" && attach push
+}
+
+keep_branch() {
+  rescue "$tip" 'agentvm: replaced by commits made during a push' &&
+    warn "a push was cut off, and both '${ref#refs/heads/}' and HEAD have gone on: what the branch was, $(printf %.10s "$tip"), is kept under refs/rescue/"
 }
 
 # What files that the host has not committed came with; no longer needed once the journal is closed.
@@ -176,24 +170,23 @@ forget_sent() {
 # $new. If the machine went down, or going back was cut off itself, files may be at either.
 undo_checkout() {
   rm -f "$w/.git/agentvm-reserve"
-  if [ "$boot" != "$this_boot" ]; then
-    # git would believe the index about files that may not have reached the disk.
-    put_files "$old" "$new" && g symbolic-ref -m 'agentvm: push undone' HEAD "$ref"
-    return
+  # After a power cut, git would believe the index about files that may not have reached the disk.
+  if [ "$boot" = "$this_boot" ]; then
+    # From here on, a file at $old is nobody's change.
+    printf '%s %s %s %s undoing-%s end\n' "$ref" "$old" "$new" "$session" "$boot" >"$w/.git/agentvm-paths.journal" &&
+      mv -f "$w/.git/agentvm-paths.journal" "$journal" || return 1
+    if said=$(check_out_old 2>&1); then
+      attach 'push undone'
+      return
+    fi
+    case $said in
+      *'would be overwritten'* | *'would lose untracked'* | *'not uptodate'*)
+        is_null "$old" || rescue "$old" 'agentvm: replaced by a push' || return 1
+        g update-ref -m 'agentvm: push' "$ref" "$new" && attach push
+        return ;;
+    esac
   fi
-  # From here on, a file at $old is nobody's change.
-  printf '%s %s %s %s undoing-%s end\n' "$ref" "$old" "$new" "$session" "$boot" >"$w/.git/agentvm-paths.journal" &&
-    mv -f "$w/.git/agentvm-paths.journal" "$journal" || return 1
-  if said=$(check_out_old 2>&1); then
-    g symbolic-ref -m 'agentvm: push undone' HEAD "$ref"
-    return
-  fi
-  case $said in
-    *'would be overwritten'* | *'would lose untracked'* | *'not uptodate'*)
-      is_null "$old" || rescue "$old" 'agentvm: replaced by a push' || return 1
-      g update-ref -m 'agentvm: push' "$ref" "$new" && g symbolic-ref -m 'agentvm: push' HEAD "$ref" ;;
-    *) put_files "$old" "$new" && g symbolic-ref -m 'agentvm: push undone' HEAD "$ref" ;;
-  esac
+  put_files "$old" "$new" && attach 'push undone'
 }
 
 # read-tree would overwrite ignored files. Where there is no old commit, it writes none.
@@ -292,10 +285,16 @@ keep_what_is_neither() {
     sort -o "$list.from" "$list.from" && sort -o "$list.to" "$list.to" &&
     neither=$(comm -12 "$list.from" "$list.to") || return 1
   [ -n "$neither" ] || return 0
-  set -- -m 'agentvm: files found after a push was cut off'
-  is_null "$from" || set -- "$@" -p "$from"
-  kept=$(g commit-tree "$@" "$seen") && rescue "$kept" 'agentvm: cut-off push' || return 1
+  keep_seen 'files found after a push was cut off' 'cut-off push' || return 1
   warn "a push was cut off: files that were neither old nor new are kept as $(printf %.10s "$kept") under refs/rescue/"
+}
+
+# keep_seen MESSAGE WHY: the files of $seen, found where $from was, become the commit $kept.
+keep_seen() {
+  why=$2
+  set -- -m "agentvm: $1"
+  is_null "$from" || set -- "$@" -p "$from"
+  kept=$(g commit-tree "$@" "$seen") && rescue "$kept" "agentvm: $why"
 }
 
 # What was written to a file while a push replaced it is kept under refs/rescue. Fails where it could not
@@ -319,10 +318,9 @@ keep_what_was_written() {
       GIT_INDEX_FILE=$before/index g "$@" update-index -z --stdin <"$list" &&
       GIT_INDEX_FILE=$before/index g "$@" write-tree
   ) || return 1
-  written=$(g diff-tree -r --no-renames --name-only "$from^{tree}" "$seen") || return 1
+  written=$(differing "$from") || return 1
   [ -n "$written" ] || return 0
-  kept=$(g commit-tree -m 'agentvm: written to while a push replaced it' -p "$from" "$seen") &&
-    rescue "$kept" 'agentvm: written during a push' || return 1
+  keep_seen 'written to while a push replaced it' 'written during a push' || return 1
   warn "warning: files were written to while the push replaced them; what was written is kept as $(printf %.10s "$kept") under refs/rescue/:"
   printf '%s\n' "$written" | sed -n '1,10s/^/warning:   /p' >&2
 }
@@ -330,13 +328,20 @@ keep_what_was_written() {
 # The files of $seen that are not as in a commit.
 differing() { g diff-tree -r --no-renames --diff-filter=d --name-only "$(tree_of "$1")" "$seen"; }
 
+# Our own lists and copies of the index, in a workspace where nobody needs them.
+forget_lists() {
+  for path in "$w"/.git/agentvm-paths* "$w"/.git/agentvm-index*; do
+    [ ! -e "$path" ] || rm -f "$path"
+  done
+}
+
 # Takes away what a session or a machine that went down has left: our own copies of the index, and
 # locks of git that are older than this boot, or no older than a push that was cut off, so that
 # whoever made them is gone. A push that has begun holds our lock; here nobody else does. Fails where
 # not all of it could be done.
 clear_leftovers() {
   [ -s "$w/.git/agentvm-journal" ] || forget_sent
-  rm -f "$w"/.git/agentvm-index* "$w"/.git/agentvm-paths*
+  forget_lists
   read_boot_time
   began=
   if [ -s "$w/.git/agentvm-received" ]; then

@@ -125,12 +125,13 @@ refuse_dirty() {
 # Git looks whether files have changed, and then replaces them: what is written in between would go down
 # with the file that was there. So those that are about to be replaced have a second name until the end.
 keep_names() {
-  rm -rf "$gitdir/agentvm-before"
-  [ -d "$w/.git" ] && ! is_null "$old" && mkdir -p "$gitdir/agentvm-before/files" && : >"$gitdir/agentvm-before/since" || return 0
+  before=$gitdir/agentvm-before
+  rm -rf "$before"
+  [ -d "$w/.git" ] && ! is_null "$old" && mkdir -p "$before/files" && : >"$before/since" || return 0
   from=$old to=$new
   # Where nothing is, or no file, nothing can be lost.
   paths_between --diff-filter=a |
-    xargs -0 -r cp -lP --parents -t "$gitdir/agentvm-before/files" -- >/dev/null 2>&1
+    xargs -0 -r cp -lP --parents -t "$before/files" -- >/dev/null 2>&1
 }
 
 # Whether git was told not to look for changes in some files. The last line tells that it saw all.
@@ -158,22 +159,21 @@ report_additions() {
 # Room on the disk that is not looked at more closely, in bytes.
 plenty=$((4 << 30))
 
-# set_room BLOCKS SIZE ALL: sets $room to the bytes that are free. Fails where nobody knows.
-set_room() {
-  [ $# = 3 ] || return 1
-  case $1$2 in *[!0-9]*) return 1 ;; esac
-  room=$(($1 * $2))
+# read_room GITDIR: sets $room to the bytes that were free when the session began, and $measured to all
+# that was measured. Fails where nobody knows.
+read_room() {
+  measured=
+  read -r measured 2>/dev/null <"$1/agentvm-room"
+  # shellcheck disable=SC2086 # three words
+  set_room $measured
 }
 
 # Whether what $new adds to the files fits on the disk.
 report_room() {
-  measured=
-  read -r measured 2>/dev/null <"$gitdir/agentvm-room"
-  # shellcheck disable=SC2086 # three words
-  set_room $measured && [ "$room" -lt "$plenty" ] || return 0
+  read_room "$gitdir" && [ "$room" -lt "$plenty" ] || return 0
   # It was measured before the objects came.
   # shellcheck disable=SC2046 # three words
-  set_room $(stat -f -c '%a %S %b' .) || return 0
+  set_room $(measure .) || return 0
   from=$old to=$new
   # A path a line: mode and id before and after. Two sizes for each.
   needed=$(g diff-tree -r --no-renames --diff-filter=AMT "$(tree_of "$from")" "$(tree_of "$to")" |
@@ -335,7 +335,7 @@ receive() {
   export AGENTVM_NOW AGENTVM_SESSION AGENTVM_WORKSPACE
   exec 9>"$w/.git/agentvm.lock"
   # Measured while the host gets ready, so that nobody waits for it.
-  stat -f -c '%a %S %b' . >.git/agentvm-room 2>/dev/null <&- 9>&- &
+  measure . >.git/agentvm-room 2>/dev/null <&- 9>&- &
   # Objects that a workspace borrows are not worth a process to name them.
   git -c core.hooksPath="$hooks" -c core.fsmonitor=false -c core.fsync=all -c core.fsyncMethod=batch \
     -c core.alternateRefsCommand=true -c gc.auto=0 \
@@ -365,10 +365,8 @@ tell_of_foreign_files() {
 
 # Told with the push that may be the last one to fit.
 tell_of_full_disk() {
-  measured=
-  read -r measured 2>/dev/null <"$w/.git/agentvm-room"
   # shellcheck disable=SC2086 # three words
-  is_nearly_full $measured && set_room $measured || return 0
+  read_room "$w/.git" && is_nearly_full $measured || return 0
   warn "warning: the disk of the VM is nearly full: $((room >> 20)) MiB are left"
   warn 'hint: git agent-vm status says what makes room'
 }
@@ -389,9 +387,7 @@ settle() {
     flock -n 9 || { [ "$1" != 0 ] && flock -w 10 9; } || return 0
   fi
   # A hook that was killed leaves its lists behind, and git may still have ended with 0.
-  for path in "$w"/.git/agentvm-paths* "$w"/.git/agentvm-index*; do
-    [ ! -e "$path" ] || rm -f "$path"
-  done
+  forget_lists
   # What it cannot do now, the next command does.
   mend && look_back && left='' || left=1
   forget_unborn
@@ -418,10 +414,7 @@ pack_now_and_then() {
   case $old_loose$old_packs in *[!0-9]* | '') old_loose=0 old_packs=0 ;; esac
   [ "$loose" -ge $((old_loose + 8)) ] || [ $# -ge $((old_packs + 50)) ] || return 0
   # For a while it needs as much room again as it packs.
-  measured=
-  read -r measured 2>/dev/null <"$w/.git/agentvm-room"
-  # shellcheck disable=SC2086 # three words
-  set_room $measured && [ "$room" -ge "$plenty" ] || return 0
+  read_room "$w/.git" && [ "$room" -ge "$plenty" ] || return 0
   g -c core.fsync=all repack --geometric=2 -d -l -q >/dev/null 2>&1
   set -- "$w"/.git/objects/17/*
   loose=$#

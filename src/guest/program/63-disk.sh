@@ -11,8 +11,8 @@ say_if_disk_is_low() { ! disk_is_low || say low yes; }
 # The bytes that are left, where the disk is nearly full.
 say_if_nearly_full() {
   # shellcheck disable=SC2046 # three words
-  set -- $({ stat -f -c '%a %S %b' "$root" || stat -f -c '%a %S %b' "$HOME"; } 2>/dev/null)
-  ! is_nearly_full "$@" || say nearly_full "$(($1 * $2))"
+  set -- $({ measure "$root" || measure "$HOME"; } 2>/dev/null)
+  ! is_nearly_full "$@" || say nearly_full "$room"
 }
 
 # What a command hears that may fill it.
