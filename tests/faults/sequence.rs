@@ -263,7 +263,7 @@ impl Bench {
     /// At the end, after one ordinary command where something was killed: all that must be there is.
     fn check(&mut self, model: &mut Model) -> Result<(), TestCaseError> {
         if model.crashed {
-            self.wait_for_quiet();
+            self.agent.wait_for_the_guest(&self.lab);
             let branch = model.branch.clone();
             self.command(model, &format!("fetch agentvm::{branch}"));
         }
@@ -283,22 +283,6 @@ impl Bench {
             prop_assert!(line.starts_with("tok-"), "not sound: {line}");
         }
         Ok(())
-    }
-
-    /// Waits until what was killed has left nothing that runs.
-    fn wait_for_quiet(&mut self) {
-        let mark = self.lab.path().join("guest/of the guest");
-        let (_, code) = self.agent.try_run(&format!(
-            "quiet=0
-            for try in $(seq 3000); do
-                # A process that is just becoming another program shows no environment.
-                if grep -qlzsxF 'AGENTVM_LAB={}' /proc/[0-9]*/environ; then quiet=0
-                else quiet=$((quiet + 1)); [ $quiet -lt 2 ] || exit 0; fi
-                sleep 0.01
-            done; exit 1",
-            mark.display()
-        ));
-        assert!(code == 0, "the guest's processes do not end");
     }
 }
 

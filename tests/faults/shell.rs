@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-use crate::support::Run;
+use crate::support::{Lab, Run};
 
 /// Begins the line that ends what a script says.
 const END: u8 = 1;
@@ -60,6 +60,23 @@ impl Shell {
         let (said, code) = self.try_run(script);
         assert!(code == 0, "exit code {code} of: {script}\nit said: {said}");
         said
+    }
+
+    /// Waits until no process of this lab's guest runs any more.
+    pub(crate) fn wait_for_the_guest(&mut self, lab: &Lab) {
+        let mark = lab.path().join("guest/of the guest");
+        let (said, code) = self.try_run(&format!(
+            "quiet=0
+            for try in $(seq 3000); do
+                # A process that is just becoming another program shows no environment.
+                if pids=$(grep -lzsxF 'AGENTVM_LAB={}' /proc/[0-9]*/environ); then quiet=0
+                else quiet=$((quiet + 1)); [ $quiet -lt 2 ] || exit 0; fi
+                sleep 0.01
+            done
+            for file in $pids; do tr '\\0' ' ' <\"${{file%environ}}cmdline\" | cut -c1-200; echo; done; exit 1",
+            mark.display()
+        ));
+        assert!(code == 0, "the guest's processes do not end: {said}");
     }
 
     /// Starts a script and goes on; [`Shell::finish`] has what it said.

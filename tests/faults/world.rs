@@ -214,19 +214,7 @@ impl World {
 
     /// Waits until nothing of a command runs any more, on either side.
     pub(crate) fn wait_for_quiet(&mut self) {
-        let mark = self.lab.path().join("guest/of the guest");
-        let (said, code) = self.agent.try_run(&format!(
-            "quiet=0
-            for try in $(seq 3000); do
-                # A process that is just becoming another program shows no environment.
-                if pids=$(grep -lzsxF 'AGENTVM_LAB={}' /proc/[0-9]*/environ); then quiet=0
-                else quiet=$((quiet + 1)); [ $quiet -lt 2 ] || exit 0; fi
-                sleep 0.01
-            done
-            for file in $pids; do tr '\\0' ' ' <\"${{file%environ}}cmdline\" | cut -c1-200; echo; done; exit 1",
-            mark.display()
-        ));
-        assert!(code == 0, "the guest's processes do not end: {said}");
+        self.agent.wait_for_the_guest(&self.lab);
         let user = format!("{} ", self.user.id());
         self.lab.wait_until("all processes of a command have ended", |lab| {
             let lines = lab.host_processes();

@@ -274,7 +274,7 @@ fn process_at_work_in_it_refuses_and_is_named() {
     refuses(&lab, &workspace).stderr_has("sleep 55");
     lab.agent_vm("clean-all").fails(3).stderr_has("sleep 55");
     lab.agent_vm("clean --force feature").succeeds();
-    lab.guest_kill("KILL", &lab.guest_processes());
+    lab.kill_guest();
     agent.finish();
 }
 

@@ -328,7 +328,7 @@ fn destroy_that_is_killed_deletes_nothing_and_leaves_nothing() {
     let left = saves(&lab);
     assert!(left.iter().all(|dir| dir.to_string_lossy().ends_with(".part")), "{left:?}");
     lab.agent_vm("restore").succeeds().stdout_is("");
-    lab.guest_kill("KILL", &lab.guest_processes());
+    lab.kill_guest();
     lab.guest_sh("rm \"$HOME/../bin/gzip\"").succeeds();
     self::destroy(&lab);
     assert_eq!(manifest(&lab)["items"].as_array().unwrap().len(), 1);
@@ -343,7 +343,7 @@ fn unpacking_that_is_killed_leaves_no_half_of_a_workspace() {
     lab.guest_fake("tar", "/bin/tar \"$@\"; touch ~/unpacked; exec sleep 55");
     let restore = lab.agent_vm("restore feature").background();
     lab.wait_until("it is unpacked", |lab| lab.guest_home().join("unpacked").exists());
-    lab.guest_kill("KILL", &lab.guest_processes());
+    lab.kill_guest();
     restore.finish();
     assert!(lab.workspaces().is_empty());
     lab.guest_sh("rm \"$HOME/../bin/tar\"").succeeds();

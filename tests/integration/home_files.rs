@@ -5,10 +5,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use git_agent_vm::guest::Guest;
 use git_agent_vm::home_files::HomeFiles;
 use git_agent_vm::provision::{Outcome, Stage, Way};
-use git_agent_vm::ssh::Endpoint;
 
 use crate::support::Lab;
 
@@ -24,20 +22,9 @@ fn write(lab: &Lab, path: &str, text: &str, mode: u32) {
 }
 
 fn install(lab: &Lab) -> anyhow::Result<Outcome> {
-    let dir = lab.path().join("endpoint");
-    fs_err::create_dir_all(&dir).unwrap();
-    let endpoint = Endpoint {
-        dir,
-        destination: "vm".into(),
-        port: None,
-        identity: None,
-        pinned: None,
-        config: Some(lab.path().join("ssh/config")),
-    };
-    git_agent_vm::ui::set_quiet(true);
     let way = Way { limit: std::time::Duration::from_secs(60), force: false };
     let files = HomeFiles::read(&homedir(lab))?;
-    Stage::of_home(files).run(&Guest::new(endpoint, "VM 'agent-vm'".into()), way)
+    Stage::of_home(files).run(&lab.library_guest(), way)
 }
 
 fn read(lab: &Lab, path: &str) -> String {

@@ -29,6 +29,13 @@ fn cut_off(lab: &Lab) -> (Workspace<'_>, CutOff) {
     (workspace, CutOff { old, new })
 }
 
+/// The same once the files are at `new`, and the ref is not.
+fn checked_out(lab: &Lab) -> (Workspace<'_>, CutOff) {
+    let (workspace, cut) = cut_off(lab);
+    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    (workspace, cut)
+}
+
 /// The journal as `session` wrote it, in this boot or an earlier one.
 fn write_journal(workspace: &Workspace<'_>, cut: &CutOff, boot: &str) {
     let script = format!(
@@ -100,8 +107,7 @@ fn other_files_of_the_agent_stay() {
 #[test]
 fn checkout_without_its_ref_goes_back() {
     let lab = Lab::new();
-    let (workspace, cut) = cut_off(&lab);
-    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    let (workspace, cut) = checked_out(&lab);
     write_journal(&workspace, &cut, THIS_BOOT);
     next_command(&lab);
     assert_whole_at(&workspace, &cut.old);
@@ -110,8 +116,7 @@ fn checkout_without_its_ref_goes_back() {
 #[test]
 fn checkout_without_its_ref_goes_on_where_the_agent_has_changed_files() {
     let lab = Lab::new();
-    let (workspace, cut) = cut_off(&lab);
-    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    let (workspace, cut) = checked_out(&lab);
     write_journal(&workspace, &cut, THIS_BOOT);
     workspace.write("feature.txt", "the agent's\n");
     next_command(&lab);
@@ -124,8 +129,7 @@ fn checkout_without_its_ref_goes_on_where_the_agent_has_changed_files() {
 #[test]
 fn files_that_a_power_cut_emptied_are_put_back() {
     let lab = Lab::new();
-    let (workspace, cut) = cut_off(&lab);
-    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    let (workspace, cut) = checked_out(&lab);
     write_journal(&workspace, &cut, "another-boot");
     workspace.sh(": >feature.txt; : >new/added.txt").succeeds();
     next_command(&lab);
@@ -167,8 +171,7 @@ fn journal_that_is_not_whole_means_that_no_file_has_moved() {
 #[test]
 fn moved_ref_only_lacks_its_head() {
     let lab = Lab::new();
-    let (workspace, cut) = cut_off(&lab);
-    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    let (workspace, cut) = checked_out(&lab);
     workspace.git(["update-ref", "refs/heads/feature", &cut.new]).succeeds();
     write_journal(&workspace, &cut, THIS_BOOT);
     next_command(&lab);
@@ -192,8 +195,7 @@ fn agent_that_went_on_by_itself_is_left_alone() {
 #[test]
 fn commits_made_on_what_a_failed_push_checked_out_come_onto_the_branch() {
     let lab = Lab::new();
-    let (workspace, cut) = cut_off(&lab);
-    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    let (workspace, cut) = checked_out(&lab);
     write_journal(&workspace, &cut, THIS_BOOT);
     let commit = workspace.commit("own.txt", "own\n");
     next_command(&lab);
@@ -329,8 +331,7 @@ fn cut_off_push_that_ends_only_while_the_next_waits_is_mended_first() {
 #[test]
 fn cut_off_push_is_not_given_up_because_a_git_that_was_to_tell_is_killed() {
     let lab = Lab::new();
-    let (workspace, cut) = cut_off(&lab);
-    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    let (workspace, cut) = checked_out(&lab);
     // Where the ref is no file of its own, git has to tell.
     workspace.git("pack-refs --all").succeeds();
     write_journal(&workspace, &cut, THIS_BOOT);
@@ -368,8 +369,7 @@ fn cut_off_push_to_another_branch_does_not_mislead_this_one() {
 #[test]
 fn commits_made_before_head_is_back_on_its_branch_come_along() {
     let lab = Lab::new();
-    let (workspace, cut) = cut_off(&lab);
-    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    let (workspace, cut) = checked_out(&lab);
     workspace.git(["update-ref", "refs/heads/feature", &cut.new]).succeeds();
     write_journal(&workspace, &cut, THIS_BOOT);
     let commit = workspace.commit("own.txt", "own\n");
@@ -399,8 +399,7 @@ fn files_that_a_second_power_cut_emptied_are_put_back() {
 #[test]
 fn second_names_that_were_never_given_stop_nobody() {
     let lab = Lab::new();
-    let (workspace, cut) = cut_off(&lab);
-    workspace.git(["checkout", "-q", "--detach", &cut.new]).succeeds();
+    let (workspace, cut) = checked_out(&lab);
     let old = &cut.old;
     let begun =
         format!("mkdir -p .git/agentvm-before/files; echo {old} >.git/agentvm-before/moving");

@@ -102,7 +102,7 @@ fn killed_guest_session_is_mended_by_the_next_push() {
     for after in [100, 200, 300, 450] {
         let push = lab.git("push agentvm::feature").background();
         std::thread::sleep(std::time::Duration::from_millis(after));
-        lab.guest_kill("KILL", &lab.guest_processes());
+        lab.kill_guest();
         let ran = push.finish();
         // It may have been done by then, and then git says so rightly.
         let tip = workspace.tip("refs/heads/feature");
@@ -255,7 +255,7 @@ fn locks_of_a_killed_push_stop_nobody() {
     lab.wait_until("the lock is there", |_| {
         workspace.sh("[ -e .git/refs/heads/side.lock ]").run().code == 0
     });
-    lab.guest_kill("KILL", &lab.guest_processes());
+    lab.kill_guest();
     push.finish();
     lab.guest_fake("sync", "");
     lab.git("push agentvm::feature feature side").succeeds();

@@ -2,8 +2,6 @@
 //! and in the course of time a disk fills.
 
 use git_agent_vm::clock;
-use git_agent_vm::guest::Guest;
-use git_agent_vm::ssh::Endpoint;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::Lab;
@@ -143,20 +141,11 @@ fn disk_with_room_is_not_told() {
 #[test]
 fn clock_is_right_only_where_the_guest_says_so_afterwards() {
     let lab = Lab::new();
-    let ssh = lab.path().join("ssh");
     let guest = |script: &str| {
         let greeting = "nonce=$(printf %s \"$SSH_ORIGINAL_COMMAND\" | grep -oE ' [0-9a-f]{32} ')
             printf 'agentvm/1 %s %s\\n' ${nonce% } 1; read -r go; read -r now";
         lab.hostile_guest(&format!("{greeting}; {script}"));
-        let endpoint = Endpoint {
-            dir: ssh.clone(),
-            destination: "vm".into(),
-            port: None,
-            identity: None,
-            pinned: None,
-            config: Some(ssh.join("config")),
-        };
-        Guest::new(endpoint, "VM 'x'".into())
+        lab.library_guest()
     };
     let left = |script: &str| clock::mend(&guest(script), -21_600);
     assert!(left("printf 'time=%s\\0end=ok\\0' $now").abs() <= 2);

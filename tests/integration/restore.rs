@@ -300,7 +300,7 @@ fn restore_goes_on_beside_another_session() {
     });
     lab.agent_vm(["restore", &name]).succeeds().took_under_seconds(20);
     assert_eq!(lab.workspace("app-feature").read("notes.txt"), "x\n");
-    lab.guest_kill("KILL", &lab.guest_processes());
+    lab.kill_guest();
     push.finish();
     shell.finish();
 }

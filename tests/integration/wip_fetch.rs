@@ -345,6 +345,6 @@ fn what_killed_sessions_left_is_taken_away_and_live_ones_stay() {
     fetch(&lab);
     lab.guest_sh("ls .local/state/agentvm").succeeds().stdout_is("wip-live");
     live.signal(rustix::process::Signal::KILL);
-    lab.guest_kill("KILL", &lab.guest_processes());
+    lab.kill_guest();
     live.finish();
 }

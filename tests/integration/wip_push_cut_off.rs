@@ -90,7 +90,7 @@ fn kill_at_any_time_leaves_all_or_nothing() {
         assert_eq!(files_there(&workspace), old);
         let push = lab.agent_vm("push --wip feature").background();
         std::thread::sleep(whole * (6 + round) / 42);
-        lab.guest_kill("KILL", &lab.guest_processes());
+        lab.kill_guest();
         let ran = push.finish();
         cut += u32::from(workspace.sh("[ -s .git/agentvm-journal ]").run().code == 0);
         lab.git(next[round as usize % next.len()]).run();

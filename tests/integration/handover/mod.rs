@@ -5,13 +5,10 @@
 
 use std::path::PathBuf;
 
-use git_agent_vm::config::{Config, Setting};
 use git_agent_vm::guest::Guest;
 use git_agent_vm::handover::{Group, Handover, Placed};
-use git_agent_vm::ssh::Endpoint;
-use git_agent_vm::ui;
 
-use crate::support::{Lab, Ran};
+use crate::support::{Lab, Ran, config};
 
 mod credentials;
 pub(crate) mod leaks;
@@ -49,18 +46,7 @@ impl Site {
     }
 
     fn guest(&self) -> Guest {
-        let dir = self.lab.path().join("endpoint");
-        fs_err::create_dir_all(&dir).unwrap();
-        let endpoint = Endpoint {
-            dir,
-            destination: "vm".into(),
-            port: None,
-            identity: None,
-            pinned: None,
-            config: Some(self.lab.path().join("ssh/config")),
-        };
-        ui::set_quiet(true);
-        Guest::new(endpoint, "VM 'agent-vm'".into())
+        self.lab.library_guest()
     }
 
     fn root(&self) -> &str {
@@ -137,13 +123,4 @@ impl Site {
         all.extend(words.iter().map(std::ffi::OsString::from));
         self.lab.guest_command("env", all).run()
     }
-}
-
-/// The configuration with these settings.
-fn config(settings: &[(&str, &str)]) -> Config {
-    let setting = |(key, value)| Setting { scope: "global", origin: "file:x", key, value };
-    let (config, problems) =
-        Config::lenient(&settings.iter().copied().map(setting).collect::<Vec<_>>());
-    assert_eq!(problems, []);
-    config
 }

@@ -68,7 +68,7 @@ fn process_that_writes_there_from_elsewhere_is_named_and_can_be_ended() {
     }
     agent.finish();
     lab.agent_vm("clean feature").succeeds();
-    lab.guest_kill("KILL", &lab.guest_processes());
+    lab.kill_guest();
     reader.finish();
 }
 

@@ -4,12 +4,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use git_agent_vm::config::{Config, Setting};
+use git_agent_vm::config::Config;
 use git_agent_vm::guest::Guest;
 use git_agent_vm::provision::{Name, Outcome, Plan, StageState, Way};
-use git_agent_vm::ssh::Endpoint;
 
-use crate::support::{Lab, Run};
+use crate::support::{Lab, Run, config};
 
 /// `/etc` is a copy; the other directories begin empty.
 const SH: &str = r#"
@@ -137,28 +136,11 @@ impl Machine {
 
     fn config(&self) -> Config {
         let common = self.common();
-        let settings =
-            [("agentvm.common", common.to_str().unwrap()), ("agentvm.extras", self.extras)];
-        let settings =
-            settings.map(|(key, value)| Setting { scope: "global", origin: "file:x", key, value });
-        let (config, problems) = Config::lenient(&settings);
-        assert_eq!(problems, []);
-        config
+        config(&[("agentvm.common", common.to_str().unwrap()), ("agentvm.extras", self.extras)])
     }
 
     pub(crate) fn guest(&self) -> Guest {
-        let dir = self.lab.path().join("endpoint");
-        fs_err::create_dir_all(&dir).unwrap();
-        let endpoint = Endpoint {
-            dir,
-            destination: "vm".into(),
-            port: None,
-            identity: None,
-            pinned: None,
-            config: Some(self.lab.path().join("ssh/config")),
-        };
-        git_agent_vm::ui::set_quiet(true);
-        Guest::new(endpoint, "VM 'agent-vm'".into())
+        self.lab.library_guest()
     }
 
     pub(crate) fn try_apply(&self, names: &[Name], force: bool) -> Outcomes {

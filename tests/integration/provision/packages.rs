@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use git_agent_vm::error::{Kind, kind_of};
+use git_agent_vm::hash::hex;
 use git_agent_vm::provision::{Name, Outcome};
 use sha2::{Digest as _, Sha256, Sha512};
 
 use super::machine::Machine;
-
-fn hex(bytes: impl AsRef<[u8]>) -> String {
-    bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// What curl will bring: an archive with a file in `package/bin/`.
 fn archive(machine: &Machine) -> Vec<u8> {
@@ -96,7 +93,7 @@ fn npm_packages_are_installed_one_by_one_as_pinned() {
 #[test]
 fn npm_itself_comes_as_pinned() {
     let Some(machine) = Machine::new() else { return };
-    let sum = hex(Sha512::digest(archive(&machine)));
+    let sum = hex(&Sha512::digest(archive(&machine)));
     machine.list("versions", &format!("NPM=11.0.1\nNPM_SHA512={}\n", "0".repeat(128)));
     let text = machine.fails(Name::Npm);
     assert!(text.ends_with("is not what versions.txt pins: it has another sha512 sum"), "{text}");
@@ -155,7 +152,7 @@ fn without_node_the_pin_of_npm_is_no_error_and_a_package_is() {
     // It is said once, and looked for each time.
     assert_eq!(machine.apply(Name::Npm), Outcome::Unchanged);
     machine.fake("node", ":");
-    let sum = hex(Sha512::digest(archive(&machine)));
+    let sum = hex(&Sha512::digest(archive(&machine)));
     machine.list("versions", &format!("NPM=11.0.1\nNPM_SHA512={sum}\n"));
     machine.lab.guest_sh("rm fakes/node").succeeds();
     assert_eq!(machine.apply(Name::Npm), Outcome::Skipped("there is no Node in the VM".into()));
@@ -216,7 +213,7 @@ fn tools_are_installed_with_their_checksums_only() {
     machine.list("versions", "HADOLINT=2.0.0\n");
     let text = machine.fails(Name::Tools);
     assert!(text.contains("versions.txt has no HADOLINT_SHA256_A"), "{text}");
-    machine.list("versions", &versions(&hex(Sha256::digest(&bytes))));
+    machine.list("versions", &versions(&hex(&Sha256::digest(&bytes))));
     assert_eq!(machine.apply(Name::Tools), Outcome::Done);
     machine.as_root("hadolint").succeeds().stdout_is("Haskell Dockerfile Linter 2.0.0");
     // It is there; another run downloads nothing.

@@ -14,6 +14,7 @@ mod repo;
 mod round;
 mod run;
 
+use git_agent_vm::config::{Config, Setting};
 use git_agent_vm::state;
 use guest::{Guest, MARK, key_pair};
 pub(crate) use repo::{Repo, Workspace};
@@ -38,6 +39,15 @@ data 4
 one
 
 ";
+/// The configuration with these settings.
+pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
+    let setting = |(key, value)| Setting { scope: "global", origin: "file:x", key, value };
+    let settings: Vec<_> = settings.iter().copied().map(setting).collect();
+    let (config, problems) = Config::lenient(&settings);
+    assert_eq!(problems, []);
+    config
+}
+
 /// The time of every commit that a test makes on the host.
 const DATE: &str = "2024-05-01T12:00:00+00:00";
 
@@ -293,6 +303,33 @@ impl Lab {
 
     pub(crate) fn guest_kill(&self, signal: &str, pids: &[String]) {
         self.guest().borrow().kill(signal, pids);
+    }
+
+    /// The guest as the library reaches it, by a connection of its own. The library says nothing then.
+    pub(crate) fn library_guest(&self) -> git_agent_vm::guest::Guest {
+        let dir = self.path().join("endpoint");
+        fs_err::create_dir_all(&dir).unwrap();
+        let endpoint = git_agent_vm::ssh::Endpoint {
+            dir,
+            destination: "vm".into(),
+            port: None,
+            identity: None,
+            pinned: None,
+            config: Some(self.path().join("ssh/config")),
+        };
+        git_agent_vm::ui::set_quiet(true);
+        git_agent_vm::guest::Guest::new(endpoint, "VM 'agent-vm'".into())
+    }
+
+    /// Kills all of the guest's processes. One that is just becoming another program shows no
+    /// environment, so it takes a second look.
+    pub(crate) fn kill_guest(&self) {
+        let mut quiet = 0;
+        while quiet < 2 {
+            let found = self.guest_processes();
+            self.guest_kill("KILL", &found);
+            quiet = if found.is_empty() { quiet + 1 } else { 0 };
+        }
     }
 
     /// What is mounted below the lab's directory, innermost last: `PATH KIND SOURCE` of each.
