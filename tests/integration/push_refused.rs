@@ -367,7 +367,7 @@ fn list_of_changes_that_comes_in_pieces_is_whole() {
     let real = lab.guest_sh("command -v git").succeeds().text();
     let git = format!(
         "GIT_EXEC_PATH=$HOME/../exec; export GIT_EXEC_PATH
-        case \" $* \" in *' status '*) printf ' M feat'; sleep 0.5; printf 'ure.txt\\n' ;;
+        case \" $* \" in *' status '*) printf ' M feature'; sleep 0.5; printf '.txt\\n' ;;
         *) exec {real} \"$@\" ;; esac"
     );
     // A hook finds git where git's own programs are.
