@@ -10,10 +10,6 @@ use crate::guest::{Call, Guest, Session};
 use crate::ui;
 use crate::vm::{self, Need, Provider};
 
-/// The guest's clock may be this far off before anybody is told, in seconds. A session takes up to
-/// a second to open.
-const TOLERATED_SKEW: i64 = 3;
-
 /// Opens a session with the guest program, with the VM made and started as far as `need` allows.
 pub fn open(config: &Config, need: Need, call: &Call) -> anyhow::Result<(Guest, Session)> {
     let provider = vm::provider(config)?;
@@ -49,7 +45,7 @@ pub fn ask(
 /// The clock of a VM of ours is set right, that of others' hosts is only talked about.
 fn checked(provider: &dyn Provider, guest: Guest, session: Session) -> (Guest, Session) {
     let skew = set_clock(provider, &guest, &session);
-    if skew.abs() > TOLERATED_SKEW && !provider.has_lifecycle() {
+    if skew.abs() > clock::NOTICED && !provider.has_lifecycle() {
         ui::warning(&format!("the clock of the {} is {}", guest.describe(), clock::in_words(skew)));
     }
     (guest, session)
@@ -59,7 +55,7 @@ fn checked(provider: &dyn Provider, guest: Guest, session: Session) -> (Guest, S
 /// ahead of ours now, in seconds.
 pub fn set_clock(provider: &dyn Provider, guest: &Guest, session: &Session) -> i64 {
     let skew = session.clock_skew();
-    if skew.abs() > TOLERATED_SKEW && provider.has_lifecycle() {
+    if skew.abs() > clock::NOTICED && provider.has_lifecycle() {
         clock::mend(guest, skew)
     } else {
         skew

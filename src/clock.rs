@@ -8,6 +8,10 @@ use crate::ui;
 /// Below this, in seconds, a difference is ordinary: of rounding, and of a busy machine.
 const TOLERATED: i64 = 2;
 
+/// The guest's clock may be this far off before anybody is told, in seconds. A session takes up to a
+/// second to open.
+pub const NOTICED: i64 = 3;
+
 /// Sets the guest's clock to ours if it is wrong by more than 2 seconds, and says so. `skew` is the
 /// guest's time less ours, in seconds; what it is now comes back. A clock that can't be set is warned
 /// about.

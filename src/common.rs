@@ -64,11 +64,16 @@ impl List {
 
     /// Reads a list of which every entry is a `word`, and gives each once, in order. `rule` says
     /// what an entry is, to stand after one that is none.
-    pub fn words(&self, word: impl Fn(&str) -> bool, rule: &str) -> Result<Vec<String>, Error> {
+    pub fn words_of(&self, word: impl Fn(&str) -> bool, rule: &str) -> Result<Vec<String>, Error> {
+        self.words(|text| (!word(text)).then(|| rule.to_owned()))
+    }
+
+    /// The same where there are several reasons for which an entry can be refused.
+    pub fn words(&self, why_not: impl Fn(&str) -> Option<String>) -> Result<Vec<String>, Error> {
         let mut words: Vec<String> = Vec::new();
         for line in self.lines() {
-            if !word(line.text) {
-                return Err(self.wrong(line, rule));
+            if let Some(why) = why_not(line.text) {
+                return Err(self.wrong(line, &why));
             }
             if !words.iter().any(|known| known == line.text) {
                 words.push(line.text.to_owned());

@@ -14,10 +14,10 @@ mod sizes;
 mod trusted;
 
 pub use keep_trash::KeepTrash;
-pub(crate) use network::is_shown;
+pub(crate) use network::shown;
 pub use network::{Network, Proxy};
 pub use setup::Extra;
-pub use sizes::{MIN_DISK, MIN_MEMORY, parse_cpus, parse_disk, parse_memory, parse_size};
+pub use sizes::{MIN_MEMORY, parse_cpus, parse_disk, parse_memory, parse_size};
 pub use trusted::Trusted;
 
 use crate::error::Error;
@@ -266,14 +266,10 @@ impl Config {
                 origin_name(origin)
             ))
             .hint("see CONFIGURATION in git agent-vm --help")),
-            Err(why) if is_shown(key) => Err(Error::usage(format!(
-                "agentvm.{key} in {} is '{}': {why}",
-                origin_name(origin),
-                sanitize::text(value)
-            ))),
             Err(why) => Err(Error::usage(format!(
-                "agentvm.{key} in {} is wrong: {why}",
-                origin_name(origin)
+                "agentvm.{key} in {} is {}: {why}",
+                origin_name(origin),
+                shown(key, value)
             ))),
         }
     }

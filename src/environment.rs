@@ -27,20 +27,14 @@ impl Names {
     }
 
     fn parse(list: &List) -> anyhow::Result<Self> {
-        let mut names: Vec<String> = Vec::new();
-        for line in list.lines() {
-            if !is_name(line.text) {
+        let names = list.words(|word| {
+            if !is_name(word) {
                 let why = "is not the name of a variable: one NAME a line, without a value";
-                return Err(list.wrong(line, why).into());
+                return Some(why.to_owned());
             }
-            if let Some(why) = refused(line.text) {
-                return Err(list.wrong(line, &format!("cannot be passed on: {why}")).into());
-            }
-            if !names.iter().any(|name| name == line.text) {
-                names.push(line.text.to_owned());
-            }
-        }
-        Ok(Self(names))
+            refused(word).map(|why| format!("cannot be passed on: {why}"))
+        });
+        Ok(Self(names?))
     }
 
     /// A shell script that sets those that are set here; `None` where none is.

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 
 use crate::branch::BranchName;
 use crate::error::Error;
+use crate::hash;
 use crate::process::{Cmd, Output, ProcessError};
 
 mod beside;
@@ -28,8 +29,7 @@ impl ObjectId {
     /// Checks the digits.
     #[must_use]
     pub fn new(hex: &str) -> Option<Self> {
-        let good = matches!(hex.len(), 40 | 64)
-            && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let good = matches!(hex.len(), 40 | 64) && hash::is_hex(hex);
         good.then(|| Self(hex.to_owned()))
     }
 

@@ -1,6 +1,6 @@
 //! SHA-256: short names made of it, and what files are.
 
-use std::io::Read as _;
+use std::io::Read;
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
@@ -17,21 +17,30 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The SHA-256 of what is in a file, in lower-case hex.
-///
-/// # Errors
-/// The file cannot be read; it is named.
-pub fn of_file(path: &Path) -> std::io::Result<String> {
-    let mut file = fs_err::File::open(path)?;
+/// Whether all of it is lower-case hex digits.
+#[must_use]
+pub fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+/// The SHA-256 of all that there is to read, in lower-case hex, and how many bytes that is.
+pub fn of_reader(mut from: impl Read) -> std::io::Result<(String, u64)> {
     let mut digest = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
+    let mut buffer = vec![0; 256 << 10];
+    let mut size = 0;
     loop {
-        let count = file.read(&mut buffer)?;
+        let count = from.read(&mut buffer)?;
         if count == 0 {
-            return Ok(hex(&digest.finalize()));
+            return Ok((hex(&digest.finalize()), size));
         }
         digest.update(&buffer[..count]);
+        size += count as u64;
     }
+}
+
+/// The SHA-256 of what is in a file, in lower-case hex.
+pub fn of_file(path: &Path) -> std::io::Result<String> {
+    Ok(of_reader(std::fs::File::open(path)?)?.0)
 }
 
 #[cfg(test)]

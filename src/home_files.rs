@@ -110,7 +110,7 @@ impl HomeFiles {
 impl HomeFile {
     fn read(path: PathBuf, source: PathBuf) -> anyhow::Result<Self> {
         let context = || format!("cannot read {}", source.display());
-        let mut file = File::open(&source).with_context(context)?;
+        let file = File::open(&source).with_context(context)?;
         let meta = file.metadata().with_context(context)?;
         if meta.len() > LARGEST {
             let size = ui::size(meta.len());
@@ -118,19 +118,9 @@ impl HomeFile {
                 format!("{size} are too much for a file in the VM's home: the most is 100 MB");
             return Err(refused(&source, &why).into());
         }
-        let mut sum = Sha256::new();
-        let mut buffer = vec![0; 64 << 10];
-        let mut size = 0;
-        loop {
-            let count = file.read(&mut buffer).with_context(context)?;
-            if count == 0 {
-                break;
-            }
-            sum.update(&buffer[..count]);
-            size += count as u64;
-        }
+        let (sum, size) = hash::of_reader(file).with_context(context)?;
         let mode = meta.permissions().mode() & 0o777;
-        Ok(Self { path, mode, size, sum: hash::hex(&sum.finalize()), source })
+        Ok(Self { path, source, mode, size, sum })
     }
 
     /// The line that announces it to the guest program. The path stands between `./` and `/.`, so

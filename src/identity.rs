@@ -24,8 +24,7 @@ impl RepoId {
     /// Checks the digits.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
-        let good = text.len() == 32
-            && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let good = text.len() == 32 && crate::hash::is_hex(text);
         good.then(|| Self(text.to_owned()))
     }
 

@@ -93,18 +93,14 @@ fn parse_url(value: &str, scheme: &str) -> Result<Image, Error> {
         return Err(wrong(value, "a URL needs a digest: https://…#sha256:HEX or #sha512:HEX"));
     };
     let length = match digest.split_once(':') {
-        Some(("sha256", hex)) if is_hex(hex) => (hex.len(), 64),
-        Some(("sha512", hex)) if is_hex(hex) => (hex.len(), 128),
+        Some(("sha256", hex)) if hash::is_hex(hex) => (hex.len(), 64),
+        Some(("sha512", hex)) if hash::is_hex(hex) => (hex.len(), 128),
         _ => return Err(wrong(value, "the digest after '#' is sha256:HEX or sha512:HEX")),
     };
     if length.0 != length.1 {
         return Err(wrong(value, &format!("the digest has {} digits, not {}", length.0, length.1)));
     }
     Ok(Image::Url { location: location.to_owned(), digest: digest.to_owned() })
-}
-
-fn is_hex(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 /// Checks all of a directory; the reason, to stand alone, where something is wrong with it.

@@ -30,6 +30,12 @@ pub fn place() -> anyhow::Result<PathBuf> {
     Ok(home.join(".local/state/git-agent-vm"))
 }
 
+/// The bytes that are free for us on a directory's file system.
+pub fn free(dir: &Path) -> std::io::Result<u64> {
+    let disk = rustix::fs::statvfs(dir)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// Makes a directory (and its parents) that only its owner can enter.
 pub fn private_dir(dir: &Path) -> anyhow::Result<PathBuf> {
     std::fs::DirBuilder::new()

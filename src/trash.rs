@@ -70,15 +70,14 @@ fn tell(swept: &Swept, vm: &str, config: &Config) {
     }
 }
 
-fn hint_at_room(config: &Config) {
+/// Says what helps where a disk is nearly full.
+pub fn hint_at_room(config: &Config) {
     for way in ways_to_room(config.provider) {
         ui::hint(way);
     }
 }
 
-/// What helps where a disk is nearly full.
-#[must_use]
-pub fn ways_to_room(provider: ProviderKind) -> &'static [&'static str] {
+fn ways_to_room(provider: ProviderKind) -> &'static [&'static str] {
     const WAYS: [&str; 2] = [
         "git agent-vm clean BRANCH, then git agent-vm restore --drop NAME, makes room",
         "git agent-vm stop, then git agent-vm start --disk SIZE, gives the VM a larger disk",

@@ -187,6 +187,21 @@ pub fn confirm_by_word(question: &str, word: &str) -> anyhow::Result<bool> {
     Ok(typed.trim() == word)
 }
 
+/// Columns as wide as their widest cell; the last is not padded.
+#[must_use]
+pub fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |row: &[String; N]| {
+        let Some((last, cells)) = row.split_last() else { return String::new() };
+        let cells = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}  "));
+        cells.collect::<String>() + last + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
 /// A number with its noun, the first word of what is counted: `1 file changed`, `3 files changed`.
 #[must_use]
 pub fn count(number: u64, one: &str) -> String {
@@ -211,4 +226,20 @@ pub fn count(number: u64, one: &str) -> String {
 /// When messages are coloured (`--color`). `NO_COLOR` and `CLICOLOR_FORCE` count where it is auto.
 pub fn set_colour(choice: anstream::ColorChoice) {
     choice.write_global();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let row = |words: [&str; 3]| words.map(str::to_owned);
+        let rows = [row(["WORKSPACE", "BRANCH", "STATE"]), row(["app-größe~1", "größe", "x"])];
+        assert_eq!(table(&rows), "WORKSPACE    BRANCH  STATE\napp-größe~1  größe   x\n");
+        let row = |words: [&str; 6]| words.map(str::to_owned);
+        let rows =
+            [row(["A", "B", "C", "D", "E", "F"]), row(["app-größe", "b", "c", "d", "e", ""])];
+        assert_eq!(table(&rows), "A          B  C  D  E  F\napp-größe  b  c  d  e  \n");
+    }
 }

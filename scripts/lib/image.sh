@@ -3,13 +3,6 @@
 
 image_dir=${XDG_CACHE_HOME:-$HOME/.cache}/git-agent-vm/image
 
-# The packages that the first start would otherwise install in the guest.
-guest_packages() {
-    local packages=$repo_dir/common/packages
-    sed 's/#.*//' "$packages/apt-packages.txt" "$packages/podman-packages.txt" |
-        awk 'NF {print $1}' | paste -sd, -
-}
-
 build_image() {
     "$scripts_dir/build-image" --common "$image_dir"
 }

@@ -68,7 +68,7 @@ fn list(all: &[Kept], vm: &str) {
     let head = ["WORKSPACE", "BRANCH", "COMMIT", "AGE", "ELSEWHERE", "SUBJECT"];
     let mut rows = vec![head.map(str::to_owned)];
     rows.extend(all.iter().map(|kept| row(kept, vm)));
-    ui::data(&table(&rows));
+    ui::data(&ui::table(&rows));
     if all.iter().any(|kept| !kept.elsewhere) {
         ui::hint("git branch NAME COMMIT makes a branch of one that is nowhere else");
     }
@@ -89,19 +89,6 @@ fn row(kept: &Kept, vm: &str) -> [String; 6] {
 
 fn key(name: &str) -> &str {
     name.strip_prefix(NAMESPACE).and_then(|rest| rest.split('/').next()).unwrap_or(name)
-}
-
-/// Columns as wide as their widest cell; the last is not padded.
-fn table(rows: &[[String; 6]]) -> String {
-    let width = |column: usize| {
-        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
-    };
-    let widths: Vec<usize> = (0..5).map(width).collect();
-    let line = |row: &[String; 6]| {
-        let padded = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}  "));
-        padded.collect::<String>() + &row[5] + "\n"
-    };
-    rows.iter().map(line).collect()
 }
 
 fn document(all: &[Kept]) -> serde_json::Value {
@@ -210,13 +197,5 @@ mod tests {
             assert!(age(bad).is_err(), "{bad}");
         }
         assert_eq!([since(-5), since(7200), since(200_000)], ["0 min", "2 h", "2 days"]);
-    }
-
-    #[test]
-    fn columns_line_up() {
-        let row = |words: [&str; 6]| words.map(str::to_owned);
-        let rows =
-            [row(["A", "B", "C", "D", "E", "F"]), row(["app-größe", "b", "c", "d", "e", ""])];
-        assert_eq!(table(&rows), "A          B  C  D  E  F\napp-größe  b  c  d  e  \n");
     }
 }

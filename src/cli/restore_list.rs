@@ -91,15 +91,7 @@ pub(super) fn text(things: &[Thing], now: i64) -> String {
     for here in [true, false] {
         rows.extend(things.iter().filter(|thing| thing.here == here).map(|thing| row(thing, now)));
     }
-    let width = |column: usize| {
-        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
-    };
-    let widths = [width(0), width(1), width(2), width(3)];
-    let line = |row: &[String; 5]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}  "));
-        format!("{}{}\n", cells.collect::<String>(), row[4])
-    };
-    rows.iter().map(line).collect()
+    ui::table(&rows)
 }
 
 fn row(thing: &Thing, now: i64) -> [String; 5] {

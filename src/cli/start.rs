@@ -49,9 +49,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return offer(repo.as_ref(), &config);
     }
     let endpoint = vm::endpoint(provider.as_ref())?;
-    if config.provider == ProviderKind::Lima {
-        plan.apply(&config, &endpoint, &provider.describe(), Wanted::default())?;
-    }
+    plan.apply(&config, &endpoint, &provider.describe(), Wanted::default())?;
     say_what_runs(provider.as_ref())?;
     let guest = Guest::new(endpoint, provider.describe());
     mount::automatically(&config, &guest);

@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use crate::branch::BranchName;
+use crate::clock;
 use crate::config::{Config, UnknownKeys};
 use crate::error;
 use crate::git::Repo;
@@ -42,9 +43,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else if error.is_none() {
         ui::data(&text(&report));
         if report.vm.nearly_full.is_some() {
-            for way in trash::ways_to_room(config.provider) {
-                ui::hint(way);
-            }
+            trash::hint_at_room(&config);
         }
         for hint in hints(&report, repo.is_some()) {
             ui::hint(&hint);
@@ -74,7 +73,7 @@ fn text(report: &Report) -> String {
     if let Some(left) = report.vm.nearly_full {
         out.push_str(&format!("Its disk is nearly full: {} is left\n", ui::size(left)));
     }
-    if let Some(skew) = report.vm.clock_skew_s.filter(|skew| skew.abs() > 3) {
+    if let Some(skew) = report.vm.clock_skew_s.filter(|skew| skew.abs() > clock::NOTICED) {
         let which = if skew < 0 { "behind" } else { "ahead of" };
         out.push_str(&format!("Its clock is {} s {which} this machine's\n", skew.abs()));
     }
@@ -93,7 +92,7 @@ fn text(report: &Report) -> String {
         }
     }
     out.push('\n');
-    out.push_str(&table(&rows));
+    out.push_str(&ui::table(&rows));
     out
 }
 
@@ -198,15 +197,6 @@ fn state(workspace: &Workspace) -> String {
     if parts.is_empty() { "nothing to fetch or push".to_owned() } else { parts.join(", ") }
 }
 
-/// Columns as wide as their widest cell; the last is not padded.
-fn table(rows: &[[String; 3]]) -> String {
-    let width = |column: usize| {
-        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
-    };
-    let (first, second) = (width(0), width(1));
-    rows.iter().map(|[a, b, c]| format!("{a:first$}  {b:second$}  {c}\n")).collect()
-}
-
 /// What to type next: the most pressing, two at most.
 fn hints(report: &Report, in_repository: bool) -> Vec<String> {
     match (report.vm.status, report.workspaces.as_deref()) {
@@ -277,12 +267,5 @@ mod tests {
         assert_eq!(state(&busy), "on other, 2 commits to fetch, 1 file changed, 2 stashes");
         let unknown = Workspace { changed: None, error: Some("it hangs".into()), ..workspace() };
         assert_eq!(state(&unknown), "it hangs");
-    }
-
-    #[test]
-    fn columns_line_up() {
-        let row = |words: [&str; 3]| words.map(str::to_owned);
-        let rows = [row(["WORKSPACE", "BRANCH", "STATE"]), row(["app-größe~1", "größe", "x"])];
-        assert_eq!(table(&rows), "WORKSPACE    BRANCH  STATE\napp-größe~1  größe   x\n");
     }
 }

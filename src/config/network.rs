@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::{expand_home, parse_bool};
 use crate::network::address::Address;
+use crate::sanitize;
 
 /// Keys whose values are not shown in any message.
 const HIDDEN: &[&str] = &["proxy", "aptmirror", "npmregistry", "pypiindex"];
@@ -54,9 +55,9 @@ impl Network {
     }
 }
 
-/// Whether a message may say what the value of a key is.
-pub(crate) fn is_shown(key: &str) -> bool {
-    !HIDDEN.contains(&key)
+/// The value of a key as a message says it: some may hold a password.
+pub(crate) fn shown(key: &str, value: &str) -> String {
+    if HIDDEN.contains(&key) { "wrong".into() } else { format!("'{}'", sanitize::text(value)) }
 }
 
 fn absolute(value: &str) -> Result<PathBuf, String> {

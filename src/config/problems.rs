@@ -82,6 +82,18 @@ impl Config {
     }
 }
 
+#[cfg(test)]
+impl Config {
+    /// With these settings, all of which are good.
+    pub(crate) fn of(settings: &[(&str, &str)]) -> Self {
+        let setting = |(key, value)| Setting { scope: "global", origin: "file:x", key, value };
+        let settings: Vec<_> = settings.iter().copied().map(setting).collect();
+        let (config, problems) = Self::lenient(&settings);
+        assert_eq!(problems, []);
+        config
+    }
+}
+
 /// The key that somebody may have meant: at most two letters are other ones.
 fn similar(key: &str) -> Option<&'static str> {
     let best = KEYS.iter().map(|known| (distance(key, known), *known)).min()?;

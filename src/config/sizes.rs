@@ -3,7 +3,7 @@
 /// The smallest memory that a guest works with, in bytes.
 pub const MIN_MEMORY: u64 = 1 << 30;
 /// The smallest disk that holds the image, in bytes.
-pub const MIN_DISK: u64 = 4 << 30;
+const MIN_DISK: u64 = 4 << 30;
 
 /// A number of virtual processors, 1 to 256.
 pub fn parse_cpus(value: &str) -> Result<u32, String> {

@@ -77,10 +77,9 @@ fn count(all: &Certificates) -> String {
 
 fn proxies(config: &Config, value_of: impl Fn(&str) -> Option<OsString>) -> Vec<Check> {
     const ID: &str = "proxy";
-    let text_of = |name: &str| value_of(name).map(|value| value.to_string_lossy().into_owned());
     let proxy = &config.network.proxy;
     let mut checks = Vec::new();
-    match proxy::variables(proxy, text_of) {
+    match proxy::variables(proxy, &value_of) {
         Err(error) => checks.push(failed(ID, &error)),
         Ok(set) if !set.is_empty() => checks.push(Check::ok(ID, "the VM is told of a proxy")),
         Ok(_) if *proxy == Proxy::Environment => checks.push(
@@ -89,7 +88,7 @@ fn proxies(config: &Config, value_of: impl Fn(&str) -> Option<OsString>) -> Vec<
         ),
         Ok(_) => {}
     }
-    let set = proxy::set_here(text_of);
+    let set = proxy::set_here(&value_of);
     if set.is_empty() {
         return checks;
     }
@@ -131,11 +130,10 @@ fn credentials(config: &Config, value_of: impl Fn(&str) -> Option<OsString>) -> 
 
 /// What set-up in the VM failed by, and proxies that nobody answers at there.
 pub(super) fn in_guest(config: &Config, guest: &Guest) -> Vec<Check> {
-    let text_of = |name: &str| std::env::var(name).ok();
-    let known = proxy::knowledge(&config.network.proxy, text_of);
-    // What is wrong in common/ is for start to say.
-    let stages = crate::provision::wanted(config).unwrap_or_default();
-    let stages: Vec<&str> = stages.iter().map(|name| name.word()).collect();
+    let known = proxy::knowledge(&config.network.proxy, |name| std::env::var_os(name));
+    // What is wrong in common/ is for start to say. The other stages download nothing.
+    let stages = crate::provision::downloads(config).unwrap_or_default();
+    let stages: Vec<&str> = stages.iter().map(|stage| stage.name().word()).collect();
     let mut call = Call::of(PROGRAM, "network").arg(LOGS).arg(STAMPS).arg(stages.join(","));
     let mut asked = known.proxies.clone();
     asked.dedup();
@@ -183,49 +181,44 @@ fn judge(fields: &[Field], known: &Knowledge) -> Vec<Check> {
 mod tests {
     use super::super::Severity;
     use super::*;
-    use crate::config::Setting;
-
-    fn config(settings: &[(&str, &str)]) -> Config {
-        let setting = |(key, value)| Setting { scope: "global", origin: "file:x", key, value };
-        Config::lenient(&settings.iter().copied().map(setting).collect::<Vec<_>>()).0
-    }
 
     #[test]
     fn certificates_that_only_this_machine_knows_are_named_with_the_setting() {
         let here = |name: &str| (name == "NODE_EXTRA_CA_CERTS").then(|| "/etc/it's.pem".into());
-        let check = certificates(&config(&[]), None, here).remove(0);
+        let check = certificates(&Config::of(&[]), None, here).remove(0);
         assert_eq!(
             check.fix.unwrap(),
             r"git config --global --add agentvm.caCerts '/etc/it'\''s.pem'"
         );
-        let check = certificates(&config(&[]), Some("/x.pem"), |_| None).remove(0);
+        let check = certificates(&Config::of(&[]), Some("/x.pem"), |_| None).remove(0);
         assert!(check.subject.contains("http.sslCAInfo"), "{check:?}");
-        assert_eq!(certificates(&config(&[]), None, |_| None), []);
-        let check = certificates(&config(&[("agentvm.cacerts", "/no/file")]), None, here).remove(0);
+        assert_eq!(certificates(&Config::of(&[]), None, |_| None), []);
+        let check =
+            certificates(&Config::of(&[("agentvm.cacerts", "/no/file")]), None, here).remove(0);
         assert_eq!(check.severity, Severity::Error);
     }
 
     #[test]
     fn a_proxy_is_named_without_its_value() {
         let here = |name: &str| (name == "https_proxy").then(|| "http://u:hunter2@h:x".into());
-        let checks = proxies(&config(&[]), here);
+        let checks = proxies(&Config::of(&[]), here);
         assert_eq!(checks[0].fix.as_deref(), Some("git config --global agentvm.proxy true"));
-        let checks = proxies(&config(&[("agentvm.proxy", "true")]), here);
+        let checks = proxies(&Config::of(&[("agentvm.proxy", "true")]), here);
         assert_eq!(checks[0].severity, Severity::Error);
         assert!(!format!("{checks:?}").contains("hunter2"));
-        let checks = proxies(&config(&[("agentvm.proxy", "true")]), |_| None);
+        let checks = proxies(&Config::of(&[("agentvm.proxy", "true")]), |_| None);
         assert_eq!(checks[0].severity, Severity::Info);
-        assert_eq!(proxies(&config(&[]), |_| None), []);
+        assert_eq!(proxies(&Config::of(&[]), |_| None), []);
     }
 
     #[test]
     fn credentials_that_go_into_the_vm_are_said() {
         let here = |name: &str| (name == "GOOGLE_APPLICATION_CREDENTIALS").then(|| "/none".into());
-        let check = credentials(&config(&[]), here).unwrap();
+        let check = credentials(&Config::of(&[]), here).unwrap();
         assert_eq!(check.severity, Severity::Warning);
-        assert_eq!(credentials(&config(&[("agentvm.credentials", "none")]), here), None);
+        assert_eq!(credentials(&Config::of(&[("agentvm.credentials", "none")]), here), None);
         let here = |name: &str| (name == "GOOGLE_APPLICATION_CREDENTIALS").then(|| "/".into());
-        assert_eq!(credentials(&config(&[]), here).unwrap().severity, Severity::Error);
+        assert_eq!(credentials(&Config::of(&[]), here).unwrap().severity, Severity::Error);
     }
 
     /// The guest is a Linux machine.

@@ -196,8 +196,7 @@ fn config_checks(
                     .maybe_fix(unset)
             }
             Problem::Value(rule) => {
-                let shown = config::is_shown(key.trim_start_matches("agentvm."));
-                let value = if shown { format!("'{}'", entry.value) } else { "wrong".into() };
+                let value = config::shown(key.trim_start_matches("agentvm."), &entry.value);
                 Check::error(ID, format!("{key} in {place} is {value}: {rule}"))
                     .why("git agent-vm refuses to work with it, and so do fetch and push")
                     .maybe_fix(unset)

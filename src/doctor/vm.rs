@@ -17,8 +17,6 @@ use crate::vm::{Provider, State};
 
 /// The third guest program.
 pub(super) const PROGRAM: &str = include_str!("../guest/doctor.sh");
-/// Below this, in seconds, a clock is right: a session takes a moment to open.
-const TOLERATED_SKEW: i64 = 3;
 /// The guest may say nothing for this long.
 pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 
@@ -194,7 +192,7 @@ fn try_ssh(config: &Config) -> String {
 
 fn judge_clock(provider: ProviderKind, describe: &str, skew: i64) -> Check {
     const ID: &str = "clock";
-    if skew.abs() <= TOLERATED_SKEW {
+    if skew.abs() <= clock::NOTICED {
         return Check::ok(ID, format!("the clock of the {describe} is right"));
     }
     let words = clock::in_words(skew);

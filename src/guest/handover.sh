@@ -100,7 +100,7 @@ put() {
     fi
     (umask 022 && mkdir -p "${target%/*}") || fail "cannot make the directory of $2 in the VM"
     # Its owner first: it is closed to all others until then.
-    [ "$4" = "$(id -un)" ] || chown "$4" "$work/$1" || fail "cannot give $2 to $4 in the VM"
+    [ "$4" = "$me" ] || chown "$4" "$work/$1" || fail "cannot give $2 to $4 in the VM"
     chmod "$3" "$work/$1"
     mv -fT "$work/$1" "$target" || fail "cannot write $2 in the VM"
 }
@@ -170,9 +170,7 @@ update_store() {
     command -v update-ca-certificates >/dev/null || return 0
     links=$root/etc/ssl/certs
     hooks=$root/etc/ca-certificates/update.d
-    code=0
-    refill_store >"$work/said" 2>&1 </dev/null || code=$?
-    [ "$code" = 0 ] || judge "$code" update-ca-certificates
+    refill_store >"$work/said" 2>&1 </dev/null || judge "$?" update-ca-certificates
 }
 
 # The system's own program does not notice a certificate that is gone, and so neither does Java: its
@@ -241,9 +239,7 @@ pam() {
 
 reload() {
     if [ -n "$root" ] || [ ! -d /run/systemd/system ]; then return; fi
-    code=0
-    limited systemctl daemon-reload >"$work/said" 2>&1 </dev/null || code=$?
-    [ "$code" = 0 ] || judge "$code" 'systemctl daemon-reload'
+    limited systemctl daemon-reload >"$work/said" 2>&1 </dev/null || judge "$?" 'systemctl daemon-reload'
 }
 
 # The mirror: in the lists that Debian's images come with, every address that ends with /debian or

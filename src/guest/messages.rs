@@ -80,7 +80,12 @@ impl Relay {
     /// after our own ssh was ended: waiting for it would be waiting for the guest.
     #[must_use]
     pub fn finish(self) -> String {
-        self.wait();
+        let started = Instant::now();
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+            && started.elapsed() < LAST_WORDS
+        {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         self.said()
     }
 
@@ -89,15 +94,6 @@ impl Relay {
     pub fn said(&self) -> String {
         let kept = self.shared.lock().map(|shared| shared.kept.clone()).unwrap_or_default();
         kept.trim_end().to_owned()
-    }
-
-    fn wait(&self) {
-        let started = Instant::now();
-        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
-            && started.elapsed() < LAST_WORDS
-        {
-            std::thread::sleep(Duration::from_millis(2));
-        }
     }
 }
 

@@ -6,8 +6,6 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::config::Config;
 use crate::credentials::{Google, Search};
 use crate::error::Error;
@@ -110,9 +108,8 @@ impl Handover {
         let profile = google.as_ref().map(|_| Google::profile(&value_of)).unwrap_or_default();
         let network = &config.network;
         let certificates = Certificates::load(&network.ca_certs)?;
-        let text_of = |name: &str| value_of(name).map(|value| value.to_string_lossy().into_owned());
-        let mut variables = proxy::variables(&network.proxy, text_of)?;
-        let known = proxy::knowledge(&network.proxy, text_of);
+        let mut variables = proxy::variables(&network.proxy, &value_of)?;
+        let known = proxy::knowledge(&network.proxy, &value_of);
         let mut set = |name: &str, value: Secret| {
             variables.push(Variable { name: name.to_owned(), value });
         };
@@ -128,8 +125,8 @@ impl Handover {
             set("PIP_INDEX_URL", index.text());
             set("UV_DEFAULT_INDEX", index.text());
         }
-        let mirror = network.apt_mirror.as_ref().map(|address| base_of(&address.text()));
-        let mirror = mirror.unwrap_or_default();
+        let mirror = network.apt_mirror.as_ref().map(|address| address.mirror_base().into_bytes());
+        let mirror = mirror.map(Secret::new).unwrap_or_default();
         Ok(Self {
             google,
             profile,
@@ -169,8 +166,6 @@ impl Handover {
             })?;
         if self.is_empty() {
             record.remove()?;
-        } else {
-            record.write(&all)?;
         }
         self.say(guest, &placed);
         Ok(())
@@ -199,13 +194,14 @@ impl Handover {
         let text = format!("setting up the {describe}: credentials and network");
         let progress = Progress::start(&text);
         let mut placed = Placed::default();
-        let mut missing: Vec<_> = self.items(groups).iter().map(|(name, _)| *name).collect();
+        let items = self.items(groups);
+        let mut missing: Vec<_> = items.iter().map(|(name, _)| *name).collect();
         while let Some(field) = session.field()? {
             let value = field.value.to_string();
             match field.key.as_str() {
                 "send" => session.send_by(|pipe| {
-                    for (name, content) in self.items(groups) {
-                        pipe.write_all(&header(name, &content))?;
+                    for (name, content) in &items {
+                        pipe.write_all(&header(name, content))?;
                         pipe.write_all(content.expose())?;
                     }
                     pipe.write_all(b"end 0 -\n").map_err(Into::into)
@@ -297,7 +293,7 @@ impl Handover {
 
 fn header(name: &str, content: &Secret) -> Vec<u8> {
     let bytes = content.expose();
-    format!("{name} {} {}\n", bytes.len(), hash::hex(&Sha256::digest(bytes))).into_bytes()
+    format!("{name} {} {}\n", bytes.len(), hash::short(bytes, 32)).into_bytes()
 }
 
 /// With the line that names its file in the system's store.
@@ -305,26 +301,9 @@ fn named_certificate(pem: &str) -> String {
     format!("# agentvm-{}.crt\n{pem}", hash::short(pem, 8))
 }
 
-/// What `debian` and `debian-security` are added to. Many know a mirror by its `…/debian`.
-pub(crate) fn base_of(mirror: &Secret) -> Secret {
-    let text = String::from_utf8_lossy(mirror.expose()).into_owned();
-    let text = text.trim_end_matches('/');
-    let text = text.strip_suffix("/debian").unwrap_or(text);
-    Secret::new(text.trim_end_matches('/').as_bytes().to_vec())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Setting;
-
-    fn config(settings: &[(&str, &str)]) -> Config {
-        let setting = |(key, value)| Setting { scope: "global", origin: "file:x", key, value };
-        let settings: Vec<_> = settings.iter().copied().map(setting).collect();
-        let (config, problems) = Config::lenient(&settings);
-        assert_eq!(problems, []);
-        config
-    }
 
     fn load(settings: &[(&str, &str)], here: &[(&str, &str)]) -> Handover {
         let mut settings = settings.to_vec();
@@ -332,7 +311,7 @@ mod tests {
         let value_of = |name: &str| {
             here.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
         };
-        Handover::load_with(&config(&settings), value_of).unwrap()
+        Handover::load_with(&Config::of(&settings), value_of).unwrap()
     }
 
     fn environment(handover: &Handover) -> String {

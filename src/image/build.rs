@@ -43,14 +43,14 @@ const STORE: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Whether this is a system on which an image can be built.
 #[must_use]
 pub fn is_possible() -> bool {
-    host::Way::of(&System::here()).is_some()
+    host::is_possible(&System::here())
 }
 
 /// The image of `input`, and whether it was there already. `anew` builds it then, too.
 pub fn build(config: &Config, input: &Input, anew: bool) -> anyhow::Result<(Stored, bool)> {
     let system = System::here();
     let store = Store::here()?;
-    let host::Way::Packages = host::way(&system, store.dir())?;
+    host::way(&system, store.dir())?;
     host::check(&system)?;
     let name = input.name();
     let asked = now();
@@ -67,19 +67,17 @@ pub fn build(config: &Config, input: &Input, anew: bool) -> anyhow::Result<(Stor
     host::is_open(&temporary)?;
     host::room(&temporary, store.dir())?;
     // Users of the namespace work in it, who are nobody outside.
-    let work = tempfile::Builder::new()
-        .prefix("agentvm-image.")
-        .permissions(std::fs::Permissions::from_mode(0o755))
-        .tempdir_in(&temporary)
-        .map_err(|error| {
+    let work = tempfile::Builder::new().prefix("agentvm-image.").tempdir_in(&temporary).map_err(
+        |error| {
             Error::failed(format!("cannot make a directory in {}: {error}", temporary.display()))
-        })?;
+        },
+    )?;
     fs_err::set_permissions(work.path(), std::fs::Permissions::from_mode(0o755))?;
     input.write_to(work.path())?;
     write_network(config, &work.path().join("input"))?;
     let out = store.begin()?;
     run(config, input, work.path(), &out)?;
-    let stored = store.finish(&out, &name, &Record::new(now(), input.arch()))?;
+    let stored = store.finish(&out, &name, &Record::new(now(), std::env::consts::ARCH))?;
     Ok((stored, true))
 }
 
@@ -129,9 +127,7 @@ fn user_of(url: &[u8]) -> Option<Vec<u8>> {
 
 /// The lines of apt's that lead to a mirror of the settings.
 fn mirror_lines(mirror: &Address) -> String {
-    let base = crate::handover::base_of(&mirror.text());
-    // Such an address holds no password, and is printable.
-    let base = String::from_utf8_lossy(base.expose()).into_owned();
+    let base = mirror.mirror_base();
     format!(
         "deb {base}/debian trixie main\ndeb {base}/debian trixie-updates main\ndeb {base}/debian-security trixie-security main"
     )
@@ -204,9 +200,8 @@ fn telling(lines: &[String]) -> Vec<&str> {
 }
 
 fn explain(config: &Config, input: &Input, exit: Exit, said: &[u8]) -> Error {
-    let lines: Vec<_> = said.trim_ascii().split(|byte| *byte == b'\n').collect();
-    let lines: Vec<String> =
-        lines.into_iter().map(|line| sanitize::line(line).trim().to_owned()).collect();
+    let lines = said.trim_ascii().split(|byte| *byte == b'\n');
+    let lines: Vec<String> = lines.map(|line| sanitize::line(line).trim().to_owned()).collect();
     let shown = telling(&lines);
     let why = shown.join("\n");
     let why = if why.is_empty() { exit.to_string() } else { why };
@@ -231,7 +226,6 @@ fn explain(config: &Config, input: &Input, exit: Exit, said: &[u8]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Setting;
 
     #[test]
     fn a_password_is_found_in_an_address() {
@@ -245,10 +239,7 @@ mod tests {
     fn what_the_recipe_is_told_of_the_network_is_closed_and_searched_for() {
         let (pypi, npm) =
             ("https://me:hunter2@mirror.example/simple", "https://mirror.example/npm/");
-        let setting = |(key, value)| Setting { scope: "global", origin: "file:x", key, value };
-        let settings = [("agentvm.pypiindex", pypi), ("agentvm.npmregistry", npm)].map(setting);
-        let (config, problems) = Config::lenient(&settings);
-        assert_eq!(problems, []);
+        let config = Config::of(&[("agentvm.pypiindex", pypi), ("agentvm.npmregistry", npm)]);
         let dir = tempfile::tempdir().unwrap();
         write_network(&config, dir.path()).unwrap();
         let read = |name: &str| fs_err::read_to_string(dir.path().join(name)).unwrap();

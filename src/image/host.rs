@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::packages::{Manager, System};
 use crate::process::Cmd;
+use crate::state;
 use crate::ui;
 
 /// What the recipe runs, and the package of Debian's that has it.
@@ -26,30 +27,22 @@ const KEYRING: (&str, &str) =
 const ROOM_TO_WORK: u64 = 4 << 30;
 const ROOM_TO_STAY: u64 = 1 << 30;
 
-/// Where the recipe can run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// Debian and its kin: by mmdebstrap, from packages.
-    Packages,
-}
-
-impl Way {
-    /// That of this system, if it has one.
-    pub(crate) fn of(system: &System) -> Option<Self> {
-        (system.manager == Some(Manager::Apt) && !system.macos).then_some(Self::Packages)
-    }
+/// Whether the recipe can run: on Debian and its kin, by mmdebstrap, from packages.
+pub(super) fn is_possible(system: &System) -> bool {
+    system.manager == Some(Manager::Apt)
 }
 
 /// Fails where an image cannot be built here at all.
-pub(super) fn way(system: &System, images: &Path) -> Result<Way, Error> {
-    Way::of(system).ok_or_else(|| {
-        Error::failed("an image can be built on Debian and Ubuntu only, and this is neither").hint(
-            format!(
-                "build it there, on this architecture, with the same version and settings of git-agent-vm, and copy its directory, which git agent-vm image list --json names, to {}",
-                images.display()
-            ),
-        )
-    })
+pub(super) fn way(system: &System, images: &Path) -> Result<(), Error> {
+    if is_possible(system) {
+        return Ok(());
+    }
+    Err(Error::failed("an image can be built on Debian and Ubuntu only, and this is neither").hint(
+        format!(
+            "build it there, on this architecture, with the same version and settings of git-agent-vm, and copy its directory, which git agent-vm image list --json names, to {}",
+            images.display()
+        ),
+    ))
 }
 
 /// Fails with exit code 5 where a program is missing, with 1 where it is of no use as we are run.
@@ -75,7 +68,7 @@ pub(super) fn check(system: &System) -> Result<(), Error> {
 }
 
 /// The directories where programs are, `/usr/sbin` too, which an ordinary user's `PATH` lacks.
-pub(super) fn path() -> std::ffi::OsString {
+fn path() -> std::ffi::OsString {
     let usual = std::env::var_os("PATH").unwrap_or_default();
     let dirs = std::env::split_paths(&usual).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
     // What was split at colons has none.
@@ -143,8 +136,7 @@ pub(super) fn room(work: &Path, images: &Path) -> Result<(), Error> {
 
 fn check_room(dir: &Path, wanted: u64, hint: &str) -> Result<(), Error> {
     let failed = |error| Error::failed(format!("cannot look at {}: {error}", dir.display()));
-    let stat = rustix::fs::statvfs(dir).map_err(failed)?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let free = state::free(dir).map_err(failed)?;
     if free >= wanted {
         return Ok(());
     }
@@ -174,7 +166,7 @@ mod tests {
     fn elsewhere_the_way_to_an_image_is_said() {
         let images = Path::new("/cache/images");
         for debian in ["ID=debian\n", "ID=ubuntu\nID_LIKE=debian\n"] {
-            assert_eq!(way(&system(debian, false, &["apt-get"]), images).unwrap(), Way::Packages);
+            assert!(way(&system(debian, false, &["apt-get"]), images).is_ok());
         }
         for other in [system("", true, &["brew"]), system("ID=fedora\n", false, &["dnf"])] {
             let error = way(&other, images).unwrap_err();

@@ -4,7 +4,8 @@
 //! Not in it, on purpose: the files for the agent's home, credentials, certificates, proxies,
 //! mirrors, and a script of the user's own. They go to the VM, which alone may have them.
 
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::env::consts::ARCH;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -23,7 +24,6 @@ const FORMAT: &str = "image 1";
 #[derive(Debug)]
 pub struct Input {
     stages: Vec<Stage>,
-    arch: &'static str,
 }
 
 impl Input {
@@ -37,13 +37,7 @@ impl Input {
                     text.trim_end().ends_with(embedded::INSTALL_TOOLS.trim_end())
                 })
         });
-        Ok(Self { stages, arch: std::env::consts::ARCH })
-    }
-
-    /// The architecture that it is for, as Lima names it.
-    #[must_use]
-    pub fn arch(&self) -> &'static str {
-        self.arch
+        Ok(Self { stages })
     }
 
     /// The name of the image that is made of it: 12 hex digits.
@@ -54,7 +48,7 @@ impl Input {
             sum.update(text.len().to_le_bytes());
             sum.update(text);
         };
-        for text in [FORMAT, self.arch, embedded::TEMPLATE] {
+        for text in [FORMAT, ARCH, embedded::TEMPLATE] {
             part(text);
         }
         for (path, text) in embedded::IMAGE_RECIPE {
@@ -78,7 +72,7 @@ impl Input {
                 Name::Nested => {
                     // The first line is Lima's version.
                     words.extend(text.lines().skip(1));
-                    words.push(match self.arch {
+                    words.push(match ARCH {
                         "aarch64" => "qemu-system-arm",
                         _ => "qemu-system-x86",
                     });
@@ -89,15 +83,15 @@ impl Input {
         words
     }
 
-    /// The file of `common/` that names a Debian package, and the line as it stands there.
+    /// The file of `common/` that names a Debian package.
     #[must_use]
     pub fn place_of(&self, package: &str, config: &Config) -> Option<PathBuf> {
         let names = |line: &str| line.split(['=', ':']).next() == Some(package);
-        let stage = self.stages.iter().find(|stage| {
-            file_of(stage.name()).is_some()
-                && stage.text().is_some_and(|text| text.lines().any(names))
+        let file = self.stages.iter().find_map(|stage| {
+            let (file, _) = provision::list_of(stage.name())?;
+            stage.text()?.lines().any(names).then_some(file)
         })?;
-        Some(common::place(config, file_of(stage.name())?))
+        Some(common::place(config, file))
     }
 
     /// Writes the recipe to `recipe/` and its input to `input/` below `dir`.
@@ -120,16 +114,6 @@ impl Input {
     }
 }
 
-fn file_of(name: Name) -> Option<&'static str> {
-    match name {
-        Name::Apt => Some("packages/apt-packages.txt"),
-        Name::Podman => Some("packages/podman-packages.txt"),
-        Name::Docker => Some("packages/docker-packages.txt"),
-        Name::Nested => Some("packages/nested-packages.txt"),
-        _ => None,
-    }
-}
-
 /// Writes a file with that mode whatever the umask is; it and its directories are read, or even
 /// copied, by another user in a namespace.
 pub(super) fn write(path: &Path, text: impl AsRef<[u8]>, mode: u32) -> anyhow::Result<()> {
@@ -138,7 +122,7 @@ pub(super) fn write(path: &Path, text: impl AsRef<[u8]>, mode: u32) -> anyhow::R
     for above in
         dir.ancestors().take_while(|above| !above.exists()).collect::<Vec<_>>().iter().rev()
     {
-        std::fs::DirBuilder::new().mode(0o755).create(above).with_context(context)?;
+        std::fs::create_dir(above).with_context(context)?;
         fs_err::set_permissions(above, std::fs::Permissions::from_mode(0o755))?;
     }
     let mut options = std::fs::OpenOptions::new();
@@ -152,18 +136,9 @@ pub(super) fn write(path: &Path, text: impl AsRef<[u8]>, mode: u32) -> anyhow::R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Setting;
-
-    fn config(settings: &[(&str, &str)]) -> Config {
-        let setting = |(key, value)| Setting { scope: "global", origin: "file:x", key, value };
-        let settings: Vec<_> = settings.iter().copied().map(setting).collect();
-        let (config, problems) = Config::lenient(&settings);
-        assert_eq!(problems, []);
-        config
-    }
 
     fn input(settings: &[(&str, &str)]) -> Input {
-        Input::load(&config(settings)).unwrap()
+        Input::load(&Config::of(settings)).unwrap()
     }
 
     #[test]
@@ -222,7 +197,7 @@ mod tests {
     #[test]
     fn the_list_that_names_a_package_is_found() {
         let input = input(&[]);
-        let place = |package| input.place_of(package, &config(&[]));
+        let place = |package| input.place_of(package, &Config::of(&[]));
         assert_eq!(place("podman"), Some("common/packages/podman-packages.txt".into()));
         assert_eq!(place("ripgrep"), Some("common/packages/apt-packages.txt".into()));
         assert_eq!(place("no-such"), None);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Image, open_directory};
 use crate::error::Error;
+use crate::hash;
 use crate::sanitize;
 use crate::small_file;
 use crate::state::{self, Lock};
@@ -179,7 +180,7 @@ impl Stored {
 
 /// What [`super::input::Input::name`] gives.
 fn is_name(name: &str) -> bool {
-    name.len() == 12 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    name.len() == 12 && hash::is_hex(name)
 }
 
 fn read_record(path: &Path) -> Result<Record, String> {
@@ -209,7 +210,7 @@ mod tests {
         let mut sums = String::new();
         for name in super::super::DIRECTORY_FILES {
             fs_err::write(dir.join(name), name).unwrap();
-            let sum = crate::hash::of_file(&dir.join(name)).unwrap();
+            let sum = hash::of_file(&dir.join(name)).unwrap();
             sums += &format!("{sum}  {name}\n");
         }
         fs_err::write(dir.join("SHA256SUMS"), sums).unwrap();

@@ -1,6 +1,6 @@
 //! URLs of proxies and mirrors, which may hold a password.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::secret::Secret;
 
@@ -89,11 +89,17 @@ impl Address {
         host == "localhost"
             || host.ends_with(".localhost")
             || host
-                .parse::<Ipv4Addr>()
+                .parse::<IpAddr>()
                 .is_ok_and(|address| address.is_loopback() || address.is_unspecified())
-            || host
-                .parse::<Ipv6Addr>()
-                .is_ok_and(|address| address.is_loopback() || address.is_unspecified())
+    }
+
+    /// What `debian` and `debian-security` are added to; for a mirror, which holds no password. Many
+    /// know one by its `…/debian`.
+    #[must_use]
+    pub fn mirror_base(&self) -> String {
+        let text = String::from_utf8_lossy(self.text().expose()).into_owned();
+        let text = text.trim_end_matches('/');
+        text.strip_suffix("/debian").unwrap_or(text).trim_end_matches('/').to_owned()
     }
 
     /// The same on another host.

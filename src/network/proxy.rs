@@ -1,5 +1,7 @@
 //! The variables that tell the VM's programs of a proxy.
 
+use std::ffi::OsString;
+
 use super::address::Address;
 use super::faults::Knowledge;
 use crate::config::Proxy;
@@ -38,7 +40,7 @@ pub struct Variable {
 /// wrong usage and named, without its value.
 pub fn variables(
     proxy: &Proxy,
-    value_of: impl Fn(&str) -> Option<String>,
+    value_of: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Vec<Variable>, Error> {
     let mut found: Vec<(&str, Secret)> = addresses(proxy, &value_of)?
         .into_iter()
@@ -56,9 +58,9 @@ pub fn variables(
 }
 
 /// The proxies by the variable's name, as the guest reaches them.
-pub fn addresses(
+fn addresses(
     proxy: &Proxy,
-    value_of: impl Fn(&str) -> Option<String>,
+    value_of: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Vec<(&'static str, Address)>, Error> {
     let mut found = Vec::new();
     for name in PROXIES {
@@ -75,7 +77,7 @@ pub fn addresses(
 }
 
 /// What helps to tell the fault of a proxy from others.
-pub fn knowledge(proxy: &Proxy, value_of: impl Fn(&str) -> Option<String>) -> Knowledge {
+pub fn knowledge(proxy: &Proxy, value_of: impl Fn(&str) -> Option<OsString>) -> Knowledge {
     let addresses = addresses(proxy, &value_of).unwrap_or_default();
     let kept_here = *proxy == Proxy::None && !set_here(&value_of).is_empty();
     Knowledge {
@@ -85,15 +87,15 @@ pub fn knowledge(proxy: &Proxy, value_of: impl Fn(&str) -> Option<String>) -> Kn
 }
 
 /// The names of the variables of a proxy that are set here.
-pub fn set_here(value_of: impl Fn(&str) -> Option<String>) -> Vec<String> {
+pub fn set_here(value_of: impl Fn(&str) -> Option<OsString>) -> Vec<String> {
     PROXIES.iter().filter_map(|name| here(name, &value_of)).map(|(name, _)| name).collect()
 }
 
 /// A variable that is set here in lower or in upper case, with the name that it has.
-fn here(name: &str, value_of: impl Fn(&str) -> Option<String>) -> Option<(String, String)> {
+fn here(name: &str, value_of: impl Fn(&str) -> Option<OsString>) -> Option<(String, String)> {
     [name.to_owned(), name.to_uppercase()].into_iter().find_map(|name| {
-        let value = value_of(&name).filter(|value| !value.trim().is_empty())?;
-        Some((name, value))
+        let value = value_of(&name)?.to_string_lossy().into_owned();
+        (!value.trim().is_empty()).then_some((name, value))
     })
 }
 
@@ -136,7 +138,7 @@ mod tests {
 
     fn set(proxy: &Proxy, here: &[(&str, &str)]) -> Result<Vec<(String, String)>, Error> {
         let value_of = |name: &str| {
-            here.iter().find(|(known, _)| *known == name).map(|(_, v)| (*v).to_owned())
+            here.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
         };
         let text = |value: &Secret| String::from_utf8(value.expose().to_vec()).unwrap();
         let found = variables(proxy, value_of)?;

@@ -7,7 +7,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::error::Error;
-use crate::hash;
 use crate::sanitize;
 use crate::small_file;
 
@@ -16,16 +15,9 @@ const LARGEST: u64 = 4 << 20;
 /// The most certificates; the VM works for a moment on each.
 const MOST: usize = 1000;
 
-/// Certificates, each once, in the order in which they were found.
+/// Certificates in PEM, as every program reads it; each once, in the order in which they were found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Certificates(Vec<Certificate>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Certificate {
-    /// In PEM, as every program reads it.
-    pem: String,
-    sum: String,
-}
+pub struct Certificates(Vec<String>);
 
 impl Certificates {
     /// Reads all files. One that holds anything but certificates is wrong usage, and named.
@@ -40,9 +32,9 @@ impl Certificates {
             };
             let bytes = small_file::read(path, LARGEST).map_err(|error| error.to_string());
             for der in bytes.and_then(|bytes| parse(&bytes)).map_err(refused)? {
-                let sum = hash::short(&der, 16);
-                if !all.0.iter().any(|known| known.sum == sum) {
-                    all.0.push(Certificate { pem: pem(&der), sum });
+                let pem = pem(&der);
+                if !all.0.contains(&pem) {
+                    all.0.push(pem);
                 }
             }
             if all.0.len() > MOST {
@@ -60,7 +52,7 @@ impl Certificates {
 
     /// Each in PEM.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|certificate| certificate.pem.as_str())
+        self.0.iter().map(String::as_str)
     }
 }
 
@@ -113,14 +105,11 @@ fn accept(label: &str) -> Result<(), String> {
 /// Whether the bytes are one ASN.1 sequence that begins with another one, as every certificate
 /// does. What a certificate says is for the VM's own programs to judge.
 fn is_sequence(der: &[u8]) -> bool {
-    let Some((0x30, rest)) = der.split_first().map(|(tag, rest)| (*tag, rest)) else {
-        return false;
-    };
-    let Some((&first, rest)) = rest.split_first() else { return false };
-    let (length, body) = match first {
-        0..=0x7f => (usize::from(first), rest),
+    let [0x30, first, rest @ ..] = der else { return false };
+    let (length, body) = match *first {
+        0..=0x7f => (usize::from(*first), rest),
         0x81..=0x83 => {
-            let count = usize::from(first & 0x0f);
+            let count = usize::from(*first & 0x0f);
             let Some((length, body)) = rest.split_at_checked(count) else { return false };
             (length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)), body)
         }

@@ -9,13 +9,30 @@ use crate::error::Error;
 
 /// Reads the list. `None` where it names nothing.
 pub(super) fn load(config: &Config) -> anyhow::Result<Option<Stage>> {
-    let packages = packages(config, "packages/apt-packages.txt", embedded::APT_PACKAGES)?;
+    let packages = packages(config, Name::Apt)?;
     Ok((!packages.is_empty()).then(|| Stage::of_text(Name::Apt, 2, lines(&packages))))
 }
 
-/// The Debian packages of a list, `NAME` or `NAME=VERSION`, in order.
-pub(super) fn packages(config: &Config, name: &str, built_in: &str) -> anyhow::Result<Vec<String>> {
-    Ok(parse(&List::load(config, name, built_in)?)?)
+/// The list of a stage that installs Debian packages, and the one that is built in.
+pub(crate) fn list_of(name: Name) -> Option<(&'static str, &'static str)> {
+    Some(match name {
+        Name::Apt => ("packages/apt-packages.txt", embedded::APT_PACKAGES),
+        Name::Podman => ("packages/podman-packages.txt", embedded::PODMAN_PACKAGES),
+        Name::Docker => ("packages/docker-packages.txt", embedded::DOCKER_PACKAGES),
+        Name::Nested => ("packages/nested-packages.txt", embedded::NESTED_PACKAGES),
+        _ => return None,
+    })
+}
+
+/// The Debian packages of a stage's list, `NAME` or `NAME=VERSION`, in order.
+pub(super) fn packages(config: &Config, name: Name) -> anyhow::Result<Vec<String>> {
+    let Some((file, built_in)) = list_of(name) else { return Ok(Vec::new()) };
+    Ok(parse(&List::load(config, file, built_in)?)?)
+}
+
+/// What stands before and after the first `at`.
+pub(super) fn cut<'a>(word: &'a str, at: &str) -> (&'a str, Option<&'a str>) {
+    word.split_once(at).map_or((word, None), |(before, after)| (before, Some(after)))
 }
 
 /// One a line.
@@ -24,21 +41,15 @@ pub(super) fn lines(words: &[String]) -> String {
 }
 
 fn parse(list: &List) -> Result<Vec<String>, Error> {
-    list.words(is_package, "is not a package: one NAME or NAME=VERSION a line")
+    list.words_of(is_package, "is not a package: one NAME or NAME=VERSION a line")
 }
 
 /// Debian's rule for names (at least two of `a-z0-9+.-`, beginning with a letter or digit), an
 /// architecture after `:`, and a version or a pattern for one after `=`. Nothing that a shell or
 /// apt would take for an option.
 fn is_package(word: &str) -> bool {
-    let (name, version) = match word.split_once('=') {
-        Some((name, version)) => (name, Some(version)),
-        None => (word, None),
-    };
-    let (name, arch) = match name.split_once(':') {
-        Some((name, arch)) => (name, Some(arch)),
-        None => (name, None),
-    };
+    let (name, version) = cut(word, "=");
+    let (name, arch) = cut(name, ":");
     let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     name.len() >= 2
         && name.bytes().next().is_some_and(lower)

@@ -4,25 +4,18 @@ use super::apt::{lines, packages};
 use super::stage::{Name, Stage};
 use super::versions::Versions;
 use crate::config::{Config, Extra};
-use crate::embedded;
 use crate::error::Error;
 
-/// Containers without root.
-pub(super) fn podman(config: &Config) -> anyhow::Result<Option<Stage>> {
-    if !config.extras.contains(&Extra::Podman) {
+/// Podman, or Docker.
+pub(super) fn containers(
+    config: &Config,
+    extra: Extra,
+    name: Name,
+) -> anyhow::Result<Option<Stage>> {
+    if !config.extras.contains(&extra) {
         return Ok(None);
     }
-    let packages = packages(config, "packages/podman-packages.txt", embedded::PODMAN_PACKAGES)?;
-    Ok(Some(Stage::of_text(Name::Podman, 1, lines(&packages))))
-}
-
-/// Docker.
-pub(super) fn docker(config: &Config) -> anyhow::Result<Option<Stage>> {
-    if !config.extras.contains(&Extra::Docker) {
-        return Ok(None);
-    }
-    let packages = packages(config, "packages/docker-packages.txt", embedded::DOCKER_PACKAGES)?;
-    Ok(Some(Stage::of_text(Name::Docker, 1, lines(&packages))))
+    Ok(Some(Stage::of_text(name, 1, lines(&packages(config, name)?))))
 }
 
 /// QEMU and Lima.
@@ -30,7 +23,7 @@ pub(super) fn nested(config: &Config, versions: &Versions) -> anyhow::Result<Opt
     if !config.extras.contains(&Extra::Nested) {
         return Ok(None);
     }
-    let packages = packages(config, "packages/nested-packages.txt", embedded::NESTED_PACKAGES)?;
+    let packages = packages(config, Name::Nested)?;
     let Some(version) = versions.get("LIMA") else {
         return Err(Error::usage("agentvm.extras names nested, and versions.txt no LIMA").into());
     };

@@ -4,7 +4,7 @@
 //! and is carried on by the next start where it failed. Everything in `common/` is checked before
 //! the first stage runs. Knows nothing of workspaces.
 
-use crate::config::{Config, ProviderKind};
+use crate::config::{Config, Extra, ProviderKind};
 use crate::environment::Names;
 use crate::error::{Error, kind_of};
 use crate::guest::Guest;
@@ -23,6 +23,7 @@ mod status;
 mod tools;
 mod versions;
 
+pub(crate) use apt::list_of;
 pub use stage::{Name, Outcome, Stage, Way};
 use status::stamps;
 pub use status::{StageState, State};
@@ -68,7 +69,6 @@ impl Plan {
         describe: &str,
         wanted: Wanted<'_>,
     ) -> anyhow::Result<Vec<(Name, Outcome)>> {
-        self.check(wanted)?;
         let locks = state::private_dir(&state::root()?.join("vm"))?;
         let _lock = Lock::take(
             &locks.join(format!("{}.setup.lock", config.vm)),
@@ -91,12 +91,12 @@ impl Plan {
         way: Way,
         names: &[Name],
     ) -> anyhow::Result<Vec<(Name, Outcome)>> {
-        let stamps = stamps(guest)?;
+        // By force all of them run, whatever the VM says of them.
+        let stamps = if way.force { Vec::new() } else { stamps(guest)? };
         let meant = |stage: &&Stage| names.is_empty() || names.contains(&stage.name());
         let mut outcomes = Vec::new();
         for stage in self.stages.iter().filter(meant) {
-            let done = stamps.iter().any(|stamp| stamp.is_done(stage));
-            let outcome = if done && !way.force {
+            let outcome = if stamps.iter().any(|stamp| stamp.is_done(stage)) {
                 Outcome::Unchanged
             } else {
                 stage.run(guest, way).map_err(|error| self.advise(error))?
@@ -134,11 +134,6 @@ impl Plan {
     }
 }
 
-/// The names of the stages that there are by these settings, in order.
-pub fn wanted(config: &Config) -> anyhow::Result<Vec<Name>> {
-    Ok(stages(config)?.iter().map(Stage::name).collect())
-}
-
 /// The stages that there are by these settings, in order: first what needs no network.
 fn stages(config: &Config) -> anyhow::Result<Vec<Stage>> {
     let home = Some(HomeFiles::load(config)?).filter(|files| !files.is_empty());
@@ -152,8 +147,8 @@ pub(crate) fn downloads(config: &Config) -> anyhow::Result<Vec<Stage>> {
     let versions = Versions::load(config)?;
     let stages = [
         apt::load(config)?,
-        extras::podman(config)?,
-        extras::docker(config)?,
+        extras::containers(config, Extra::Podman, Name::Podman)?,
+        extras::containers(config, Extra::Docker, Name::Docker)?,
         extras::nested(config, &versions)?,
         npm::load(config, &versions)?,
         python::load(config)?,

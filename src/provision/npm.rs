@@ -1,6 +1,6 @@
 //! The stage that installs npm, and programs from its registry: `packages/npm-packages.txt`.
 
-use super::apt::lines;
+use super::apt::{cut, lines};
 use super::stage::{Name, Stage};
 use super::versions::Versions;
 use crate::common::List;
@@ -25,7 +25,7 @@ pub(super) fn load(config: &Config, versions: &Versions) -> anyhow::Result<Optio
 }
 
 fn parse(list: &List) -> Result<Vec<String>, Error> {
-    list.words(is_package, "is not an npm package: one NAME or NAME@VERSION a line")
+    list.words_of(is_package, "is not an npm package: one NAME or NAME@VERSION a line")
 }
 
 /// npm's rule for new names, `[@SCOPE/]NAME`, and a version, the beginning of one, or a tag after @.
@@ -38,10 +38,7 @@ fn is_package(word: &str) -> bool {
         },
         None => (None, word),
     };
-    let (name, version) = match rest.split_once('@') {
-        Some((name, version)) => (name, Some(version)),
-        None => (rest, None),
-    };
+    let (name, version) = cut(rest, "@");
     let plain =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.~".contains(&byte);
     let part = |part: &str| {

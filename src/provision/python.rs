@@ -1,6 +1,6 @@
 //! The stage that installs programs from `PyPI`: `packages/python-packages.txt`.
 
-use super::apt::lines;
+use super::apt::{cut, lines};
 use super::stage::{Name, Stage};
 use crate::common::List;
 use crate::config::Config;
@@ -15,16 +15,13 @@ pub(super) fn load(config: &Config) -> anyhow::Result<Option<Stage>> {
 }
 
 fn parse(list: &List) -> Result<Vec<String>, Error> {
-    list.words(is_package, "is not a Python package: one NAME or NAME==VERSION a line")
+    list.words_of(is_package, "is not a Python package: one NAME or NAME==VERSION a line")
 }
 
 /// Python's rule for names, `[EXTRA,…]`, and a version, or a pattern that ends in `.*`, after `==`.
 /// Nothing that pip would take for an option, a path or a URL.
 fn is_package(word: &str) -> bool {
-    let (name, version) = match word.split_once("==") {
-        Some((name, version)) => (name, Some(version)),
-        None => (word, None),
-    };
+    let (name, version) = cut(word, "==");
     let (name, extras) = match name.split_once('[') {
         Some((name, rest)) => match rest.strip_suffix(']') {
             Some(extras) => (name, Some(extras)),

@@ -162,7 +162,7 @@ impl Stage {
     }
 
     fn try_run(&self, guest: &Guest, way: Way) -> anyhow::Result<Outcome> {
-        let call = Call::of(program::of(self.name), "stage")
+        let call = Call::of(self.program(), "stage")
             .arg(self.name.word())
             .arg(&self.hash)
             .arg(way.limit.as_secs().max(1).to_string())
@@ -234,8 +234,8 @@ impl Stage {
                 "git agent-vm connect -- cat /var/log/agentvm/{name}.log shows the whole log"
             ));
         }
-        let next = "goes on there; what is in the VM can be used meanwhile";
-        explained.hint(format!("git agent-vm provision {next}")).into()
+        let next = "git agent-vm provision goes on there; what is in the VM can be used meanwhile";
+        explained.hint(next).into()
     }
 }
 

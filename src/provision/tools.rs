@@ -7,9 +7,13 @@ use crate::common::List;
 use crate::config::Config;
 use crate::embedded;
 
+fn script(config: &Config) -> anyhow::Result<List> {
+    List::load(config, "scripts/install-tools.sh", embedded::INSTALL_TOOLS)
+}
+
 /// Reads the script. `None` where it is the one that is built in and has nothing to install.
 pub(super) fn load(config: &Config, versions: &Versions) -> anyhow::Result<Option<Stage>> {
-    let script = List::load(config, "scripts/install-tools.sh", embedded::INSTALL_TOOLS)?;
+    let script = script(config)?;
     let tools = versions.of_tools();
     if tools.is_empty() && script.text() == embedded::INSTALL_TOOLS {
         return Ok(None);

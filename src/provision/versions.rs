@@ -4,6 +4,7 @@ use crate::common::List;
 use crate::config::Config;
 use crate::embedded;
 use crate::error::Error;
+use crate::hash;
 
 /// `NAME=VALUE` entries, each name once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,8 @@ impl Versions {
             if entries.iter().any(|(known, _)| known == name) {
                 return Err(list.wrong(line, "comes a second time"));
             }
-            if sum_length(name).is_some_and(|length| !is_sum(value, length)) {
+            if sum_length(name).is_some_and(|length| value.len() != length || !hash::is_hex(value))
+            {
                 return Err(list.wrong(line, "is not a checksum: hexadecimal digits, all of them"));
             }
             entries.push((name.to_owned(), value.to_owned()));
@@ -68,10 +70,6 @@ fn sum_length(name: &str) -> Option<usize> {
         .into_iter()
         .find(|(word, _)| name.contains(word))
         .map(|(_, length)| length)
-}
-
-fn is_sum(value: &str, length: usize) -> bool {
-    value.len() == length && value.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 #[cfg(test)]

@@ -51,9 +51,8 @@ impl Saving {
                 fs_err::remove_dir_all(left)?;
             }
         }
-        let disk = rustix::fs::statvfs(&of_vm)
+        let free = state::free(&of_vm)
             .with_context(|| format!("cannot look at the disk of {}", of_vm.display()))?;
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         let needed = bytes.saturating_add(RESERVE);
         if free < needed {
             return Err(Error::would_lose_work(format!(
@@ -155,7 +154,9 @@ impl Saving {
             return Ok(Attempt::Changed(said));
         }
         anyhow::ensure!(
-            hash::of_file(&unfinished)? == sha256,
+            hash::of_file(&unfinished)
+                .with_context(|| format!("cannot read {}", unfinished.display()))?
+                == sha256,
             "{} on this machine's disk is not what was written",
             unfinished.display()
         );

@@ -81,7 +81,6 @@ impl Report {
     }
 }
 
-/// Columns as wide as their widest cell; the last is not padded.
 fn text(images: &[Row], now: i64) -> String {
     let mut rows = vec![["NAME", "BUILT", "SIZE", "ARCHITECTURE", "START"].map(str::to_owned)];
     rows.extend(images.iter().map(|row| {
@@ -98,11 +97,5 @@ fn text(images: &[Row], now: i64) -> String {
             start,
         ]
     }));
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
-    let widths = [width(0), width(1), width(2), width(3)];
-    let line = |row: &[String; 5]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}  "));
-        format!("{}{}\n", cells.collect::<String>(), row[4])
-    };
-    rows.iter().map(line).collect()
+    ui::table(&rows)
 }

@@ -12,19 +12,6 @@ END
         fail "what came from $shown is not what versions.txt pins: it has another $3 sum"
 }
 
-# Whether VERSION is what was asked for: nothing, a version, or the beginning of one up to a dot; an
-# asterisk at its end says the same.
-fits() {
-    [ -n "$1" ] || return 1
-    case ${2%.\*} in
-    '' | '*' | "$1") return 0 ;;
-    esac
-    case $1 in
-    "${2%.\*}".*) ;;
-    *) return 1 ;;
-    esac
-}
-
 # each_missing INSTALL: calls it with each line of the input that is_there does not find, with force
 # with all.
 each_missing() {

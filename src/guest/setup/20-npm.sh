@@ -8,17 +8,18 @@ version_of() {
         sed -n 's/^ *"version": *"\([^"]*\)".*/\1/p' "$modules/$1/package.json" | head -n 1
 }
 
+# Whether VERSION is what was asked for: nothing, a version, or the beginning of one up to a dot.
+fits() {
+    [ -n "$1" ] || return 1
+    case $2 in '' | "$1") return 0 ;; esac
+    case $1 in "$2".*) ;; *) return 1 ;; esac
+}
+
 is_there() {
     # A scope begins with an @ too.
-    name=@${1#@}
-    name=${name%"@${name##*@}"}
-    case $1 in
-    @*) ;;
-    *) name=${name#@} ;;
-    esac
-    [ -n "$name" ] || name=$1
-    pin=${1#"$name"}
-    fits "$(version_of "$name")" "${pin#@}"
+    pin=${1#@}
+    case $pin in *@*) pin=${pin##*@} ;; *) pin= ;; esac
+    fits "$(version_of "${1%"@$pin"}")" "$pin"
 }
 
 npm_itself() {
