@@ -94,11 +94,14 @@ fn write_network(config: &Config, input: &Path) -> anyhow::Result<()> {
         environment.push(b'=');
         environment.extend_from_slice(address.text().expose());
         environment.push(b'\n');
-        secrets.extend(user_of(address.text().expose()));
+        secrets.extend(user_of(address.text().expose(), false));
     }
     for name in PASSED_ON {
         let value = std::env::var_os(name).map(OsStringExt::into_vec).unwrap_or_default();
-        secrets.extend(user_of(&value));
+        // A proxy without a scheme is one of http; a mirror may be several lines.
+        let is_proxy = name.to_ascii_lowercase().ends_with("_proxy");
+        let words = value.split(u8::is_ascii_whitespace);
+        secrets.extend(words.filter_map(|word| user_of(word, is_proxy)));
     }
     write(&input.join("environment"), environment, 0o600)?;
     let secrets: Vec<u8> =
@@ -117,10 +120,11 @@ fn write_network(config: &Config, input: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The user's name and password in a URL, with the `@` behind them.
-fn user_of(url: &[u8]) -> Option<Vec<u8>> {
-    let at = url.windows(3).position(|part| part == b"://")? + 3;
-    let place = url[at..].split(|byte| *byte == b'/').next()?;
+/// The user's name and password in a URL, with the `@` behind them. `bare` is one that may lack its
+/// scheme.
+fn user_of(url: &[u8], bare: bool) -> Option<Vec<u8>> {
+    let scheme = url.windows(3).position(|part| part == b"://").map(|at| at + 3);
+    let place = url[scheme.or(bare.then_some(0))?..].split(|byte| *byte == b'/').next()?;
     let end = place.iter().rposition(|byte| *byte == b'@')?;
     Some(place[..=end].to_vec())
 }
@@ -229,10 +233,13 @@ mod tests {
 
     #[test]
     fn a_password_is_found_in_an_address() {
-        let user = |url: &str| user_of(url.as_bytes()).map(|user| String::from_utf8(user).unwrap());
+        let found = |url: &str, bare| user_of(url.as_bytes(), bare);
+        let user = |url: &str| found(url, false).map(|user| String::from_utf8(user).unwrap());
         assert_eq!(user("http://me:p@ss@proxy.example:3128/").as_deref(), Some("me:p@ss@"));
         assert_eq!(user("http://proxy.example:3128/a@b"), None);
         assert_eq!(user("localhost,.example"), None);
+        assert_eq!(found("me:pw@proxy.example:3128", true).unwrap(), b"me:pw@");
+        assert_eq!(found("/home/me@work/bin:/usr/bin", false), None);
     }
 
     #[test]

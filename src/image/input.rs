@@ -31,12 +31,8 @@ impl Input {
     pub fn load(config: &Config) -> anyhow::Result<Self> {
         let mut stages = provision::downloads(config)?;
         // A script of the user's own may want a system that runs, and may hold what is private.
-        stages.retain(|stage| {
-            stage.name() != Name::Tools
-                || stage.text().is_some_and(|text| {
-                    text.trim_end().ends_with(embedded::INSTALL_TOOLS.trim_end())
-                })
-        });
+        let own = provision::has_own_script(config)?;
+        stages.retain(|stage| stage.name() != Name::Tools || !own);
         Ok(Self { stages })
     }
 

@@ -27,6 +27,7 @@ pub(crate) use apt::list_of;
 pub use stage::{Name, Outcome, Stage, Way};
 use status::stamps;
 pub use status::{StageState, State};
+pub(crate) use tools::has_own_script;
 use versions::Versions;
 
 /// What a VM is to get, read and checked.

@@ -11,6 +11,11 @@ fn script(config: &Config) -> anyhow::Result<List> {
     List::load(config, "scripts/install-tools.sh", embedded::INSTALL_TOOLS)
 }
 
+/// Whether the script is another one than the one that is built in.
+pub(crate) fn has_own_script(config: &Config) -> anyhow::Result<bool> {
+    Ok(script(config)?.text() != embedded::INSTALL_TOOLS)
+}
+
 /// Reads the script. `None` where it is the one that is built in and has nothing to install.
 pub(super) fn load(config: &Config, versions: &Versions) -> anyhow::Result<Option<Stage>> {
     let script = script(config)?;
