@@ -99,34 +99,33 @@ fn connect_brings_a_changed_key_and_leaves_the_rest_to_start() {
 
 #[test]
 fn secret_is_seen_nowhere_but_in_its_place() {
-    const SECRET: &str = "s3cret-of-the-test";
+    // No other run on this machine has the same.
+    let secret = &format!("s3cret-of-the-test-{}", std::process::id());
     let site = Site::new();
     let root = fs_err::canonicalize(&site.root).unwrap();
     // The search finds what there is to find.
-    let shown = site.lab.host("sh", ["-c", "sleep 60; :", SECRET]).background();
-    site.lab.wait_until("the search finds the word", |_| !leaks(&root, SECRET, false).is_empty());
+    let shown = site.lab.host("sh", ["-c", "sleep 60; :", secret]).background();
+    site.lab.wait_until("the search finds the word", |_| !leaks(&root, secret, false).is_empty());
     shown.signal(rustix::process::Signal::KILL);
     shown.finish();
-    site.lab.wait_until("it is gone", |_| leaks(&root, SECRET, false).is_empty());
+    site.lab.wait_until("it is gone", |_| leaks(&root, secret, false).is_empty());
 
     site.pam_reads_variables(true);
     let done = AtomicBool::new(false);
-    let settings = [
-        ("agentvm.proxy", "true"),
-        ("agentvm.npmregistry", "https://u:s3cret-of-the-test@mirror.example/npm/"),
-    ];
-    let proxy = format!("http://u:{SECRET}@127.0.0.1:9");
+    let registry = format!("https://u:{secret}@mirror.example/npm/");
+    let settings = [("agentvm.proxy", "true"), ("agentvm.npmregistry", registry.as_str())];
+    let proxy = format!("http://u:{secret}@127.0.0.1:9");
     let here = [("https_proxy", proxy.as_str())];
     let mut seen = std::thread::scope(|scope| {
         let watcher = scope.spawn(|| {
             let mut seen = Vec::new();
             while !done.load(Ordering::Relaxed) {
-                seen.extend(leaks(&root, SECRET, false));
+                seen.extend(leaks(&root, secret, false));
             }
             seen
         });
         for round in 0..8 {
-            let filling = format!("{round}{SECRET}").repeat(20_000);
+            let filling = format!("{round}{secret}").repeat(20_000);
             let json = format!("{{\"type\": \"x\", \"private_key\": \"{filling}\"}}");
             site.host_file("gcloud/application_default_credentials.json", &json);
             assert!(site.changes(&settings, &here).contains(&"credentials".to_owned()));
@@ -138,13 +137,13 @@ fn secret_is_seen_nowhere_but_in_its_place() {
     assert_eq!(seen, [] as [&str; 0]);
     assert!(site.stat(VARIABLES).starts_with("600 "));
     fs_err::remove_dir_all(site.lab.home().join("gcloud")).unwrap();
-    let places = leaks(site.lab.path(), SECRET, true);
+    let places = leaks(site.lab.path(), secret, true);
     let ours = |path: &String| path.contains(KEY) || path.contains(VARIABLES);
     // Where the guest is another user, an ordinary one of ours cannot read them.
     assert!(places.iter().all(|path| ours(path) && path.ends_with("100600")), "{places:#?}");
     site.pam_reads_variables(false);
     assert_eq!(site.changes(&[], &[]), ["credentials", "profile", "environment"]);
-    assert_eq!(leaks(site.lab.path(), SECRET, true), [] as [&str; 0]);
+    assert_eq!(leaks(site.lab.path(), secret, true), [] as [&str; 0]);
 }
 
 #[test]

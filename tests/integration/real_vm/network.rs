@@ -18,7 +18,7 @@ rm ~/word";
 
 pub(super) fn credentials_reach_the_agent_alone(vm: &Vm) {
     step("credentials reach the agent alone");
-    let secret = "s3cret-of-the-test";
+    let secret = &format!("s3cret-of-the-test-{}", std::process::id());
     let key = vm.lab.home().join(".config/gcloud/application_default_credentials.json");
     fs_err::create_dir_all(key.parent().unwrap()).unwrap();
     let write = |kind: &str| {
@@ -43,7 +43,7 @@ pub(super) fn credentials_reach_the_agent_alone(vm: &Vm) {
     ))
     .succeeds()
     .stdout_is(&shown);
-    vm.agent(SEARCH).within_seconds(START).stdin(secret).run().stdout_is(PLACE);
+    vm.agent(SEARCH).within_seconds(START).stdin(secret.as_str()).run().stdout_is(PLACE);
 
     write("two");
     vm.agent(&format!("head -c 14 {PLACE}")).succeeds().stdout_is("{\"type\": \"two\"");
@@ -52,7 +52,7 @@ pub(super) fn credentials_reach_the_agent_alone(vm: &Vm) {
     vm.agent(&format!("test ! -e {PLACE}; echo \"[$GOOGLE_APPLICATION_CREDENTIALS]\""))
         .succeeds()
         .stdout_is("[]");
-    vm.agent(SEARCH).within_seconds(START).stdin(secret).run().stdout_is("");
+    vm.agent(SEARCH).within_seconds(START).stdin(secret.as_str()).run().stdout_is("");
     vm.git("config --global --unset agentvm.credentials").succeeds();
     fs_err::remove_file(&key).unwrap();
     vm.agent_vm("start").succeeds();

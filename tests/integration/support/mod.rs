@@ -104,7 +104,8 @@ impl Lab {
         lab.add_to_git_config(
             "[user]\n\tname = Host User\n\temail = host@example.org\n\
              [init]\n\tdefaultBranch = main\n[advice]\n\tdetachedHead = false\n\
-             [agentvm]\n\tmount = false\n",
+             [agentvm]\n\tmount = false\n\
+             [gc]\n\tautoDetach = false\n[maintenance]\n\tautoDetach = false\n",
         );
         lab
     }

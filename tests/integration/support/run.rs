@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// A command that takes longer hangs. Generous, since the machine may be busy.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -214,7 +214,8 @@ impl Background {
 
     /// Sends a signal to it and to what it started.
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process_group(self.pid(), signal).ok();
+        // It leads a group of its own only once setsid has done its work.
+        kill_process_group(self.pid(), signal).or_else(|_| kill_process(self.pid(), signal)).ok();
     }
 
     pub(crate) fn pid(&self) -> Pid {
