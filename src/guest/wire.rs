@@ -175,8 +175,7 @@ impl Reader {
     }
 }
 
-/// Waits until a pipe has bytes or has ended, at most for `limit`; `false` may come earlier, after
-/// a signal.
+/// Waits until a pipe has bytes or has ended, at most for `limit`.
 pub fn readable_within(pipe: &impl AsFd, limit: Duration) -> std::io::Result<bool> {
     ready_within(pipe, PollFlags::IN, limit)
 }

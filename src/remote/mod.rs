@@ -5,8 +5,7 @@
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::time::Duration;
 
 use crate::config::{Config, UnknownKeys};
 use crate::error::{self, Error};
@@ -91,9 +90,8 @@ fn serve(remote: &str, address: &str) -> anyhow::Result<()> {
 fn hear_git() {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
-        let limit = Timespec { tv_sec: 5, tv_nsec: 0 };
         // Whatever comes of it: the error is what counts.
-        poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&limit)).ok();
+        crate::guest::wire::readable_within(&stdin, Duration::from_secs(5)).ok();
     }
 }
 
