@@ -11,7 +11,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 use crate::model::{Action, Content, Crash, Model, Place, actions};
 use crate::shell::Shell;
 use crate::support::{Lab, Ran};
-use crate::world::guest_shell;
+use crate::world::{guest_shell, wait_for_quiet};
 
 struct Bench {
     agent: Shell,
@@ -263,7 +263,7 @@ impl Bench {
     /// At the end, after one ordinary command where something was killed: all that must be there is.
     fn check(&mut self, model: &mut Model) -> Result<(), TestCaseError> {
         if model.crashed {
-            self.agent.wait_for_the_guest(&self.lab);
+            wait_for_quiet(&self.lab, &self.user, &mut self.agent);
             let branch = model.branch.clone();
             self.command(model, &format!("fetch agentvm::{branch}"));
         }

@@ -214,12 +214,7 @@ impl World {
 
     /// Waits until nothing of a command runs any more, on either side.
     pub(crate) fn wait_for_quiet(&mut self) {
-        self.agent.wait_for_the_guest(&self.lab);
-        let user = format!("{} ", self.user.id());
-        self.lab.wait_until("all processes of a command have ended", |lab| {
-            let lines = lab.host_processes();
-            lines.iter().all(|line| is_master(line) || line.starts_with(&user))
-        });
+        wait_for_quiet(&self.lab, &self.user, &mut self.agent);
     }
 
     /// What git thinks of the work tree, ignored files included.
@@ -247,6 +242,16 @@ pub(crate) fn guest_shell(lab: &Lab, words: &str) -> Shell {
 
 fn quiet(run: Run) -> Run {
     run.env("GIT_TERMINAL_PROMPT", "0")
+}
+
+/// The host's processes come first: one that is still connecting starts others in the guest.
+pub(crate) fn wait_for_quiet(lab: &Lab, user: &Shell, agent: &mut Shell) {
+    let user = format!("{} ", user.id());
+    lab.wait_until("all processes of a command have ended", |lab| {
+        let lines = lab.host_processes();
+        lines.iter().all(|line| is_master(line) || line.starts_with(&user))
+    });
+    agent.wait_for_the_guest(lab);
 }
 
 /// Whether a line of [`Lab::host_processes`] is our ssh master, which outlives its commands.

@@ -124,6 +124,10 @@ fn fetch_that_leaves_files_behind_names_diff() {
     lab.git("pull -q agentvm::feature").succeeds().stderr_is("");
     lab.git("fetch -q agentvm::feature").succeeds().stderr_is("");
     diff(&lab, "feature --name-only").stdout_is("feature.txt\nnew");
+    workspace.sh("rm new").succeeds();
+    lab.git("fetch agentvm::feature")
+        .succeeds()
+        .stderr_has("hint: 1 file with uncommitted changes stays in the workspace");
 }
 
 #[test]

@@ -33,6 +33,7 @@ stays_behind() {
   git() { timeout -k 1 10 git "$@"; }
   count=$(work_tree_state 2>/dev/null | tr -dc '\0' | wc -c)
   [ "$count" -eq 0 ] && return
-  [ "$count" -eq 1 ] && files='1 file' || files="$count files"
-  warn "hint: $files with uncommitted changes stay in the workspace (git agent-vm diff $(branch_word))"
+  changes='with uncommitted changes'
+  [ "$count" -eq 1 ] && changes="1 file $changes stays" || changes="$count files $changes stay"
+  warn "hint: $changes in the workspace (git agent-vm diff $(branch_word))"
 }
