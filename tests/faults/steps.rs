@@ -103,7 +103,9 @@ while [ "$dir" != "${dir%/*}" ]; do
   [ ! -L "$dir" ] || exit 0
 done
 [ ! -L "$path" ] && [ ! -d "$path" ] || exit 0
-mkdir -p "./$(dirname "$path")" 2>/dev/null && echo TOKEN >>"$path" && printf '%s' "$path""#;
+# Where a file stands in for its directory, it has no place.
+mkdir -p "./$(dirname "$path")" 2>/dev/null || exit 0
+echo TOKEN >>"$path" && printf '%s' "$path""#;
 
 /// One command with a kill at one of its steps, or a push that is cut off in the middle; then, most of
 /// the time, others that have to mend what was left, with a kill at one of theirs.

@@ -410,6 +410,18 @@ fn second_names_that_were_never_given_stop_nobody() {
     workspace.sh("! [ -e .git/agentvm-before ] && ! [ -s .git/agentvm-received ]").succeeds();
 }
 
+/// The process that gives them outlives a hook that is killed, and the session.
+#[test]
+fn second_names_that_were_given_too_late_are_taken_away() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let late = "mkdir -p .git/agentvm-before/files; : >.git/agentvm-before/since
+        cp -l feature.txt .git/agentvm-before/files";
+    workspace.sh(late).succeeds();
+    lab.agent_vm("status").succeeds().stderr_lacks("kept");
+    workspace.sh("! [ -e .git/agentvm-before ] && ! [ -s .git/agentvm-received ]").succeeds();
+}
+
 /// Files whose content a power cut took go back, though going back is cut off at any step: an index
 /// that is at the old commit before the files are would make them the agent's changes.
 #[test]

@@ -315,7 +315,7 @@ keep_what_was_written() {
   seen=$(
     cd "$before/files" && set -- --git-dir="$w/.git" --work-tree="$before/files" &&
       GIT_INDEX_FILE=$before/index g "$@" read-tree "$from" &&
-      GIT_INDEX_FILE=$before/index g "$@" update-index -z --stdin <"$list" &&
+      GIT_INDEX_FILE=$before/index g "$@" update-index --add -z --stdin <"$list" &&
       GIT_INDEX_FILE=$before/index g "$@" write-tree
   ) || return 1
   written=$(differing "$from") || return 1
@@ -390,10 +390,11 @@ mend_all() {
 }
 
 # Whether a session or a machine that went down may have left something behind: a journal that is
-# not closed, a push that has begun, or the last look was during another boot.
+# not closed, a push that has begun, second names, which a killed hook's own processes may give files
+# after all else is over, or the last look was during another boot.
 may_have_leftovers() {
   read_boot
-  [ -s "$w/.git/agentvm-journal" ] || [ -s "$w/.git/agentvm-received" ] ||
+  [ -s "$w/.git/agentvm-journal" ] || [ -s "$w/.git/agentvm-received" ] || [ -d "$w/.git/agentvm-before" ] ||
     ! read -r seen 2>/dev/null <"$w/.git/agentvm-boot" || [ "$seen" != "$this_boot" ]
 }
 
