@@ -85,6 +85,17 @@ impl Error {
         Self::new(Kind::TimedOut, message)
     }
 
+    /// `message` in place of another error's own, with its exit code, its table and its hints.
+    #[must_use]
+    pub fn in_other_words(error: &anyhow::Error, message: impl Into<String>) -> Self {
+        let mut other = Self::new(kind_of(error), message);
+        if let Some(known) = error.downcast_ref::<Self>() {
+            other.table.clone_from(&known.table);
+            other.hints.clone_from(&known.hints);
+        }
+        other
+    }
+
     /// Adds a line that says what to type next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -130,13 +141,23 @@ pub fn kind_of(error: &anyhow::Error) -> Kind {
 #[must_use]
 pub fn report(error: &anyhow::Error) -> ExitCode {
     crate::ui::error(&format!("{error:#}"));
+    say_what_helps(error);
+    ExitCode::from(kind_of(error).code())
+}
+
+/// Prints a failure that does not end the command, in the same style.
+pub fn warn(error: &anyhow::Error) {
+    crate::ui::warning(&format!("{error:#}"));
+    say_what_helps(error);
+}
+
+fn say_what_helps(error: &anyhow::Error) {
     if let Some(known) = error.downcast_ref::<Error>() {
         crate::ui::lines(&known.table);
         for hint in known.hints() {
             crate::ui::hint(hint);
         }
     }
-    ExitCode::from(kind_of(error).code())
 }
 
 #[cfg(test)]
@@ -152,5 +173,9 @@ mod tests {
         assert_eq!(kind_of(&error), Kind::NotFound);
         assert_eq!(format!("{error:#}"), "cannot push 'feature': there is no VM 'x'");
         assert_eq!(error.downcast_ref::<Error>().unwrap().hints(), ["git agent-vm start"]);
+        let other =
+            Error::in_other_words(&error, "there is nothing to push to").hint("man git-push");
+        assert_eq!(other.to_string(), "there is nothing to push to");
+        assert_eq!((other.kind(), other.hints().len()), (Kind::NotFound, 2));
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::config::{Config, Extra, ProviderKind};
 use crate::environment::Names;
-use crate::error::{Error, kind_of};
+use crate::error::Error;
 use crate::guest::Guest;
 use crate::handover::{self, Handover};
 use crate::home_files::HomeFiles;
@@ -78,7 +78,7 @@ impl Plan {
         let guest = Guest::new(endpoint.clone(), describe.to_owned());
         // Whatever downloads something may need it.
         self.handover.apply(&guest, handover::ROOT).map_err(|error| {
-            Error::new(kind_of(&error), format!("cannot set up the {describe}: {error:#}"))
+            Error::in_other_words(&error, format!("cannot set up the {describe}: {error:#}"))
                 .hint("git agent-vm start tries again; what is there can be used meanwhile")
         })?;
         let way = Way { limit: config.stage_limit, force: wanted.force };

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 
 use super::program;
-use crate::error::{Error, kind_of};
+use crate::error::Error;
 use crate::guest::{Call, Guest, Session};
 use crate::hash;
 use crate::home_files::HomeFiles;
@@ -225,10 +225,8 @@ impl Stage {
 
     fn explain(&self, guest: &Guest, error: &anyhow::Error) -> anyhow::Error {
         let (describe, name) = (guest.describe(), self.name.word());
-        let mut explained =
-            Error::new(kind_of(error), format!("cannot set up the {describe}: {name}: {error:#}"));
-        let known = error.downcast_ref::<Error>().map(Error::hints).unwrap_or_default();
-        explained = known.iter().fold(explained, Error::hint);
+        let message = format!("cannot set up the {describe}: {name}: {error:#}");
+        let mut explained = Error::in_other_words(error, message);
         if matches!(self.input, Input::Text(_)) {
             explained = explained.hint(format!(
                 "git agent-vm connect -- cat /var/log/agentvm/{name}.log shows the whole log"

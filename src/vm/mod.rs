@@ -4,7 +4,7 @@
 //! nothing of workspaces. [`ready`] holds the rules for when a VM is made or started.
 
 use crate::config::{Config, ProviderKind};
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::provision::{Plan, Wanted};
 use crate::ssh::Endpoint;
 use crate::ui;
@@ -181,8 +181,7 @@ pub fn ready(config: &Config, need: Need) -> anyhow::Result<Endpoint> {
     let endpoint = endpoint(provider.as_ref())?;
     // What the caller is after may work without the packages that failed.
     if let Err(error) = plan.apply(config, &endpoint, &provider.describe(), Wanted::default()) {
-        ui::warning(&format!("{error:#}"));
-        ui::hint("git agent-vm provision tries again");
+        error::warn(&error);
     }
     Ok(endpoint)
 }
