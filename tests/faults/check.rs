@@ -20,6 +20,8 @@ if [ -d app-feature/.git ]; then (
 for repo in app-feature .trash/*; do
   [ -d "$repo" ] || continue
   find "$repo" -path "$repo/.git" -prune -o -type f -print0 | xargs -0 -r cat
+  # A workspace whose making was cut off is an empty directory, and as good as none.
+  [ -e "$repo/.git" ] || continue
   git -C "$repo" rev-list --objects --all --reflog --indexed-objects | cut -d' ' -f1 |
     git -C "$repo" cat-file --batch --buffer
 done | grep -aoh 'tok-[0-9a-f]\{16\}' | sort -u | sed 's/^/token /'"#;

@@ -290,11 +290,13 @@ const FIND_IN_GUEST: &str = r#"cd workspace 2>/dev/null || exit 0
 for repo in app-* .trash/*; do
   [ -d "$repo" ] || continue
   find "$repo" -path "$repo/.git" -prune -o -type f -print0 | xargs -0 -r cat
+  # A workspace whose making was cut off is an empty directory, and as good as none.
+  [ -e "$repo/.git" ] || continue
   git -C "$repo" rev-list --objects --all --reflog --indexed-objects | cut -d' ' -f1 |
     git -C "$repo" cat-file --batch --buffer
 done | grep -aoh 'tok-[0-9a-f]\{16\}'
 for repo in app-*; do
-  [ -d "$repo" ] || continue
+  [ -e "$repo/.git" ] || continue
   git -C "$repo" fsck --full --no-dangling --no-progress 2>&1 | grep -E '^(error|fatal|missing|broken)'
   find "$repo/.git" -ignore_readdir_race -name '*.lock' ! -name agentvm.lock
   [ ! -s "$repo/.git/agentvm-journal" ] || echo "open: $repo/.git/agentvm-journal"
