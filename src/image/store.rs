@@ -209,7 +209,9 @@ mod tests {
     fn fill(dir: &Path) {
         let mut sums = String::new();
         for name in super::super::DIRECTORY_FILES {
-            fs_err::write(dir.join(name), name).unwrap();
+            let disk = super::super::qcow2::header();
+            let text = if name == "disk.qcow2" { &disk } else { name.as_bytes() };
+            fs_err::write(dir.join(name), text).unwrap();
             let sum = hash::of_file(&dir.join(name)).unwrap();
             sums += &format!("{sum}  {name}\n");
         }

@@ -25,12 +25,29 @@ fn wanted(lab: &Lab) -> String {
     list["wanted"].as_str().unwrap().to_owned()
 }
 
+/// The header of a disk of 8 GiB in QEMU's format.
+fn disk() -> Vec<u8> {
+    let mut head = vec![0; 512];
+    let numbers: [(usize, &[u8]); 5] = [
+        (0, b"QFI\xfb"),
+        (4, &3_u32.to_be_bytes()),
+        (20, &16_u32.to_be_bytes()),
+        (24, &(8_u64 << 30).to_be_bytes()),
+        (100, &112_u32.to_be_bytes()),
+    ];
+    for (at, bytes) in numbers {
+        head[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+    head
+}
+
 /// Puts a small image of that name there.
 fn make(lab: &Lab, name: &str) -> PathBuf {
     let dir = images(lab).join(name);
     fs_err::create_dir_all(&dir).unwrap();
     for file in ["disk.qcow2", "vmlinuz", "initrd.img", "cmdline"] {
-        fs_err::write(dir.join(file), format!("{file}\n")).unwrap();
+        let text = if file == "disk.qcow2" { disk() } else { format!("{file}\n").into() };
+        fs_err::write(dir.join(file), text).unwrap();
     }
     let sums = "sha256sum disk.qcow2 vmlinuz initrd.img cmdline >SHA256SUMS";
     lab.host("sh", ["-c", sums]).in_dir(&dir).succeeds();
@@ -192,6 +209,29 @@ fn an_image_for_other_machines_is_refused() {
     lab.git(["-c", &format!("agentvm.image={}", dir.display()), "agent-vm", "start"])
         .fails(2)
         .stderr_has(&words);
+}
+
+#[test]
+fn an_image_that_leads_to_another_file_of_this_machine_is_refused() {
+    let lab = host();
+    let wanted = wanted(&lab);
+    let dir = make(&lab, &wanted);
+    let mut difference = disk();
+    difference[15] = 1;
+    difference[19] = 11;
+    fs_err::write(dir.join("disk.qcow2"), difference).unwrap();
+    let sums = "sha256sum disk.qcow2 vmlinuz initrd.img cmdline >SHA256SUMS";
+    lab.host("sh", ["-c", sums]).in_dir(&dir).succeeds();
+    let words = "disk.qcow2: it is the difference to another file, which it names";
+    lab.agent_vm("start").fails(1).stderr_has("is damaged: ").stderr_has(words);
+    lab.git(["-c", &format!("agentvm.image={}", dir.display()), "agent-vm", "start"])
+        .fails(2)
+        .stderr_has(words);
+    make(&lab, &wanted);
+    fs_err::write(dir.join("cmdline"), "ro\ninit=/bin/sh\n").unwrap();
+    lab.host("sh", ["-c", sums]).in_dir(&dir).succeeds();
+    lab.agent_vm("start").fails(1).stderr_has("cmdline is not one line");
+    assert!(!calls(&lab).contains("create"), "{}", calls(&lab));
 }
 
 #[test]
