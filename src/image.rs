@@ -1,8 +1,8 @@
 //! The disk image that a VM is made from: what `agentvm.image` may name, or one that was built here,
 //! checked before anything is made.
 //!
-//! [`input`] is what an image is made of and named by, [`build`] makes one, [`store`] is where they
-//! are. Knows image files; knows nothing of Lima's template.
+//! [`input`] is what an image is made of and named by, [`build`] makes one, here or [`in_vm`], [`store`]
+//! is where they are. Knows image files; knows nothing of Lima's template.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,9 @@ use crate::ui::Progress;
 
 pub mod build;
 mod host;
+mod in_vm;
 pub mod input;
+pub(crate) mod keeper;
 mod qcow2;
 pub mod store;
 

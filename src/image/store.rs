@@ -104,6 +104,12 @@ impl Store {
     pub fn lock(&self, doing: &str) -> anyhow::Result<Lock> {
         state::private_dir(&self.dir)?;
         let lock = Lock::take(&self.dir.join("lock"), doing)?;
+        self.sweep()?;
+        Ok(lock)
+    }
+
+    /// Takes away what is half-made or half-removed. To be called with the lock.
+    pub(super) fn sweep(&self) -> anyhow::Result<()> {
         for entry in fs_err::read_dir(&self.dir)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -119,7 +125,7 @@ impl Store {
                 }
             }
         }
-        Ok(lock)
+        Ok(())
     }
 
     /// An empty directory for an image that is being made. To be called with the lock.
