@@ -260,6 +260,18 @@ fn a_recipe_that_fails_is_explained_as_on_the_host() {
 }
 
 #[test]
+fn a_recipe_that_does_not_end_is_given_up() {
+    let Some(site) = Site::new() else { return };
+    site.long_recipe();
+    // The guest shows every 5 s that it is alive.
+    site.build()
+        .env("GIT_AGENT_VM_TIME_LIMIT", "12")
+        .fails(6)
+        .stderr_has("error: cannot make the image: the recipe did not end in 12 s");
+    site.left_nothing();
+}
+
+#[test]
 fn what_the_recipe_says_is_cleaned() {
     let Some(site) = Site::new() else { return };
     site.recipe("printf 'nice\\033]0;title\\007 \\0 work\\r\\n'");
