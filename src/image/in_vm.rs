@@ -55,8 +55,9 @@ pub(super) fn make(
     // What is wrong there is said before anything is made.
     let handover = Handover::load(&config)?;
     let vm = Lima::builder(&config)?;
-    host::room_in_vm(there(&lima::home()?), store.dir())?;
+    // What an earlier build has left may be what there is no room for.
     vm.take_away()?;
+    host::room_in_vm(there(&lima::home()?), store.dir())?;
     let keeper = Keeper::start(lock)?;
     let doing = format!("making the image {}", input.name());
     let outcome = make_with(&config, input, &vm, &handover, &doing, out);
