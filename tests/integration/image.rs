@@ -272,6 +272,33 @@ fn what_building_needs_is_named_with_the_command_that_installs_it() {
     assert!(!images(&lab).exists());
 }
 
+/// What another namespace has mounted below /proc, as systemd does in its own, cannot be unmounted by
+/// itself. Once it ended every build on a machine that systemd runs.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_recipe_does_with_what_is_mounted_below_proc() {
+    let lab = Lab::host_only("home");
+    let root = lab.home().join("root");
+    fs_err::create_dir(&root).unwrap();
+    let script = r#"
+        PATH=$PATH:/usr/sbin:/sbin
+        mount -t tmpfs below /proc/sys/fs/binfmt_misc
+        exec unshare --map-root-user --mount sh -euc '
+            root=$1
+            sed -n "/^in_root() {/,/^}/p" "$2" >"$root.sh"
+            . "$root.sh"
+            mkdir "$root/dev" "$root/proc" "$root/usr"
+            for dir in bin sbin lib lib64; do ln -s "usr/$dir" "$root/$dir"; done
+            mount --rbind /usr "$root/usr"
+            in_root sh -c "test -e /proc/self && echo it runs"
+            find "$root/dev" "$root/proc" -mindepth 1' sh "$@""#;
+    let customize = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/image/customize");
+    let words = ["--map-root-user", "--mount", "sh", "-euc", script, "sh"];
+    let mut words: Vec<std::ffi::OsString> = words.iter().map(Into::into).collect();
+    words.extend([root.into(), customize.into()]);
+    lab.host("unshare", words).succeeds().stdout_is("it runs");
+}
+
 #[test]
 fn a_tree_with_a_password_of_the_builder_becomes_no_image() {
     let lab = Lab::host_only("home");
