@@ -74,9 +74,18 @@ pub enum Mounting {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct VmName(String);
 
+/// The VM that images are built in, which is nobody's own.
+const BUILDER: &str = "agentvm-image";
+
 impl VmName {
     /// Checks a name.
     pub fn new(name: &str) -> Result<Self, Error> {
+        // Whatever the file system makes of its letters.
+        if name.eq_ignore_ascii_case(BUILDER) {
+            return Err(Error::usage(format!(
+                "'{name}' is the VM in which git agent-vm image build works: use another name"
+            )));
+        }
         let first_is_good = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
         let all_good = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
         if first_is_good && all_good && name.len() <= 40 {
@@ -86,6 +95,12 @@ impl VmName {
             "'{}' is not a VM name: use at most 40 letters, digits, '-', '_' and '.', beginning with a letter or digit",
             sanitize::text(name)
         )))
+    }
+
+    /// The name of the VM that images are built in. It can be given to no other one.
+    #[must_use]
+    pub(crate) fn of_builder() -> Self {
+        Self(BUILDER.into())
     }
 
     /// The name.
@@ -187,7 +202,8 @@ impl Config {
         self.enrolled.get(branch.as_str()).map(String::as_str)
     }
 
-    fn defaults() -> Self {
+    /// What holds where nothing is set.
+    pub(crate) fn defaults() -> Self {
         Self {
             vm: VmName("agent-vm".into()),
             provider: ProviderKind::Lima,

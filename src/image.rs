@@ -1,8 +1,8 @@
 //! The disk image that a VM is made from: what `agentvm.image` may name, or one that was built here,
 //! checked before anything is made.
 //!
-//! [`input`] is what an image is made of and named by, [`build`] makes one, [`store`] is where they
-//! are. Knows image files; knows nothing of Lima's template.
+//! [`input`] is what an image is made of and named by, [`build`] makes one, here or [`in_vm`], [`store`]
+//! is where they are. Knows image files; knows nothing of Lima's template.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -10,15 +10,24 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::hash;
 use crate::sanitize;
+use crate::small_file;
 use crate::ui::Progress;
 
 pub mod build;
 mod host;
+mod in_vm;
 pub mod input;
+pub(crate) mod keeper;
+mod qcow2;
 pub mod store;
 
 /// The files of an image directory that `SHA256SUMS` must list.
 const DIRECTORY_FILES: [&str; 4] = ["disk.qcow2", "vmlinuz", "initrd.img", "cmdline"];
+
+/// More than the files have that are text, in bytes.
+const LARGEST_TEXT: u64 = 64 << 10;
+/// A kernel's command line, in bytes: the kernels of all architectures take twice that.
+const LONGEST_CMDLINE: usize = 1024;
 
 /// An image for a VM on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,8 +117,7 @@ fn open_directory(dir: &Path) -> Result<Image, String> {
     let unreadable =
         |path: &Path, error: &std::io::Error| format!("cannot read {}: {error}", path.display());
     let sums_path = dir.join("SHA256SUMS");
-    let sums =
-        std::fs::read_to_string(&sums_path).map_err(|error| unreadable(&sums_path, &error))?;
+    let sums = read_text(&sums_path)?;
     let _progress = Progress::start("checking the image");
     for name in DIRECTORY_FILES {
         let wanted = listed(&sums, name)
@@ -124,6 +132,9 @@ fn open_directory(dir: &Path) -> Result<Image, String> {
             ));
         }
     }
+    // It may come from another machine, or from a VM.
+    let path = dir.join("disk.qcow2");
+    qcow2::check(&path).map_err(|why| format!("{}: {why}", path.display()))?;
     let path = dir.join("vmlinuz");
     let arch = kernel_arch(&path).map_err(|error| unreadable(&path, &error))?;
     if let Some(arch) = arch.filter(|arch| *arch != std::env::consts::ARCH) {
@@ -131,8 +142,21 @@ fn open_directory(dir: &Path) -> Result<Image, String> {
         return Err(format!("{} is for {arch}, and this machine is {here}", dir.display()));
     }
     let path = dir.join("cmdline");
-    let cmdline = std::fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
-    Ok(Image::Directory { dir: dir.to_owned(), cmdline: cmdline.trim().to_owned() })
+    let cmdline = read_text(&path)?.trim_end().to_owned();
+    let printable = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    if cmdline.is_empty() || cmdline.len() > LONGEST_CMDLINE || !cmdline.bytes().all(printable) {
+        return Err(format!(
+            "{} is not one line of at most {LONGEST_CMDLINE} printable characters",
+            path.display()
+        ));
+    }
+    Ok(Image::Directory { dir: dir.to_owned(), cmdline })
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    let cannot = |error: &dyn std::fmt::Display| format!("cannot read {}: {error}", path.display());
+    let bytes = small_file::read(path, LARGEST_TEXT).map_err(|error| cannot(&error))?;
+    String::from_utf8(bytes).map_err(|_| cannot(&"it is no text"))
 }
 
 /// The architecture that a kernel is for, by the header that Debian's have for EFI's sake. `None`
@@ -197,7 +221,11 @@ mod tests {
         assert!(refusal(value).contains("SHA256SUMS"));
         let mut sums = String::new();
         for name in DIRECTORY_FILES {
-            std::fs::write(dir.path().join(name), format!("{name}\n")).unwrap();
+            let text = match name {
+                "disk.qcow2" => qcow2::header(),
+                _ => format!("{name}\n").into(),
+            };
+            std::fs::write(dir.path().join(name), text).unwrap();
             sums += &format!("{}  {name}\n", hash::of_file(&dir.path().join(name)).unwrap());
         }
         std::fs::write(dir.path().join("SHA256SUMS"), &sums).unwrap();

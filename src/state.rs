@@ -65,7 +65,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 /// holder ends, however that happens.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -96,7 +96,18 @@ impl Lock {
         let line = format!("{doing} (process {})\n", std::process::id());
         file.set_len(0).ok();
         std::os::unix::fs::FileExt::write_all_at(&file, line.as_bytes(), 0).ok();
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+
+    /// Runs `start`, which starts a process that holds the lock as well: it is free when both have
+    /// ended.
+    pub fn lend<T>(&self, start: impl FnOnce() -> T) -> anyhow::Result<T> {
+        use rustix::io::{FdFlags, fcntl_setfd};
+        fcntl_setfd(&self.file, FdFlags::empty())?;
+        let started = start();
+        // No other child is to have it.
+        fcntl_setfd(&self.file, FdFlags::CLOEXEC)?;
+        Ok(started)
     }
 }
 

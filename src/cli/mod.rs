@@ -85,6 +85,9 @@ pub fn main() -> ExitCode {
     if crate::mount::is_keeper(std::env::args_os()) {
         return crate::mount::keeper::main(std::env::args_os());
     }
+    if crate::image::keeper::is_meant() {
+        return crate::image::keeper::main();
+    }
     // Run by git as the service of a session that this program has opened.
     if std::env::args_os().nth(1).is_some_and(|word| word == "--relay") {
         return crate::remote::main();

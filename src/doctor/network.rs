@@ -11,6 +11,7 @@ use crate::credentials::{Search, gone};
 use crate::error::Error;
 use crate::guest::wire::Field;
 use crate::guest::{Call, Guest};
+use crate::image;
 use crate::network::faults::{Fault, Knowledge, recognise};
 use crate::network::proxy;
 use crate::network::trust::Certificates;
@@ -100,11 +101,16 @@ fn proxies(config: &Config, value_of: impl Fn(&str) -> Option<OsString>) -> Vec<
                 .fix("git config --global agentvm.proxy true"),
         );
     }
-    checks.push(
-        Check::info(ID, format!("a proxy is set ({set}), and Lima is not told of it"))
-            .why("a proxy often holds a password, which would stay readable in the VM's processes; where Debian's image cannot be fetched directly, build one")
-            .fix("git agent-vm image build"),
-    );
+    let untold = Check::info(ID, format!("a proxy is set ({set}), and Lima is not told of it"));
+    let why = "a proxy often holds a password, which would stay readable in the VM's processes";
+    // Elsewhere it would take a VM from Debian's image.
+    checks.push(if image::build::is_possible() {
+        untold
+            .why(format!("{why}; where Debian's image cannot be fetched directly, build one"))
+            .fix("git agent-vm image build")
+    } else {
+        untold.why(why)
+    });
     checks
 }
 

@@ -138,6 +138,11 @@ impl Handover {
         })
     }
 
+    /// The values of its variables, some of which may hold a password.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Secret> {
+        self.variables.iter().map(|variable| &variable.value)
+    }
+
     fn is_empty(&self) -> bool {
         self.items(&[Group::Credentials, Group::Network]).is_empty()
     }

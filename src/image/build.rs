@@ -6,9 +6,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::host;
-use super::input::{Input, write};
+use super::input::{File, Input};
 use super::store::{Record, Store, Stored};
+use super::{host, in_vm};
 use crate::config::Config;
 use crate::error::Error;
 use crate::guest::now;
@@ -22,12 +22,14 @@ use crate::ui::Progress;
 /// How much of what the recipe says on standard error is kept, in bytes.
 const STDERR_KEPT: usize = 64 << 10;
 
+/// The variable that says where the image's packages come from.
+pub(super) const APT_MIRROR: &str = "AGENTVM_APT_MIRROR";
 /// Variables that the recipe gets: none other of the builder's comes near an image.
 const PASSED_ON: &[&str] = &[
     "PATH",
     "TMPDIR",
     "SSL_CERT_FILE",
-    "AGENTVM_APT_MIRROR",
+    APT_MIRROR,
     "http_proxy",
     "https_proxy",
     "all_proxy",
@@ -40,27 +42,54 @@ const PASSED_ON: &[&str] = &[
 /// Where the system has the certificates that it trusts.
 const STORE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// Whether this is a system on which an image can be built.
+/// Whether this is a system on which an image can be built without a VM.
 #[must_use]
 pub fn is_possible() -> bool {
     host::is_possible(&System::here())
 }
 
-/// The image of `input`, and whether it was there already. `anew` builds it then, too.
-pub fn build(config: &Config, input: &Input, anew: bool) -> anyhow::Result<(Stored, bool)> {
+/// How an image is built.
+#[derive(Debug, Clone, Copy)]
+pub struct Way {
+    /// Whether one that is there is built again.
+    pub anew: bool,
+    /// Whether it is built in a VM where it could be built here.
+    pub in_vm: bool,
+}
+
+/// The image of `input`, and whether it was built now.
+pub fn build(config: &Config, input: &Input, way: Way) -> anyhow::Result<(Stored, bool)> {
     let system = System::here();
     let store = Store::here()?;
-    host::way(&system, store.dir())?;
-    host::check(&system)?;
+    let in_vm = way.in_vm || !host::is_possible(&system);
+    if !in_vm {
+        host::check(&system)?;
+    }
     let name = input.name();
     let asked = now();
-    let _lock = store.lock("git agent-vm image build")?;
+    let lock = store.lock("git agent-vm image build")?;
     // Another command may have built it while this one waited.
-    let serves = |stored: &Stored| !anew || stored.made().is_some_and(|made| made >= asked);
+    let serves = |stored: &Stored| !way.anew || stored.made().is_some_and(|made| made >= asked);
     if let Some(stored) = store.get(&name).filter(serves) {
         stored.open()?;
         return Ok((stored, false));
     }
+    let out = store.begin()?;
+    let made = if in_vm {
+        in_vm::make(config, input, &store, &lock, &out)
+    } else {
+        make_here(config, input, &store, &out)
+    };
+    let record = Record::new(now(), std::env::consts::ARCH);
+    let stored = made.and_then(|()| store.finish(&out, &name, &record));
+    if stored.is_err() {
+        // What cannot be taken away, the next one sweeps.
+        std::fs::remove_dir_all(&out).ok();
+    }
+    Ok((stored?, true))
+}
+
+fn make_here(config: &Config, input: &Input, store: &Store, out: &Path) -> anyhow::Result<()> {
     let temporary = std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty());
     let temporary = temporary.map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
     let temporary = std::path::absolute(&temporary)?;
@@ -73,16 +102,38 @@ pub fn build(config: &Config, input: &Input, anew: bool) -> anyhow::Result<(Stor
         },
     )?;
     fs_err::set_permissions(work.path(), std::fs::Permissions::from_mode(0o755))?;
-    input.write_to(work.path())?;
-    write_network(config, &work.path().join("input"))?;
-    let out = store.begin()?;
-    run(config, input, work.path(), &out)?;
-    let stored = store.finish(&out, &name, &Record::new(now(), std::env::consts::ARCH))?;
-    Ok((stored, true))
+    for file in input.files().into_iter().chain(network_files(config)?) {
+        file.write_below(work.path())?;
+    }
+    run(config, input, work.path(), out)
 }
 
 /// What the recipe's programs have to know of the network, and what must not stay in the image.
-fn write_network(config: &Config, input: &Path) -> anyhow::Result<()> {
+fn network_files(config: &Config) -> anyhow::Result<Vec<File>> {
+    let (environment, mut secrets) = registries(config);
+    for name in PASSED_ON {
+        let value = std::env::var_os(name).map(OsStringExt::into_vec).unwrap_or_default();
+        // A proxy without a scheme is one of http; a mirror may be several lines.
+        let is_proxy = name.to_ascii_lowercase().ends_with("_proxy");
+        let words = value.split(u8::is_ascii_whitespace);
+        secrets.extend(words.filter_map(|word| user_of(word, is_proxy)));
+    }
+    let mut files = vec![environment, secrets_file(secrets)];
+    let certificates = Certificates::load(&config.network.ca_certs)?;
+    if !certificates.is_empty() {
+        let usual = std::env::var_os("SSL_CERT_FILE").unwrap_or_else(|| STORE.into());
+        let mut all = fs_err::read(PathBuf::from(usual)).unwrap_or_default();
+        for pem in certificates.iter() {
+            all.push(b'\n');
+            all.extend_from_slice(pem.as_bytes());
+        }
+        files.push(File::new("input/ca.pem", all, 0o644));
+    }
+    Ok(files)
+}
+
+/// The variables that name the registries of the settings, as a file, and who logs in there.
+pub(super) fn registries(config: &Config) -> (File, Vec<Vec<u8>>) {
     let network = &config.network;
     let settings =
         [("npm_config_registry", &network.npm_registry), ("PIP_INDEX_URL", &network.pypi_index)];
@@ -96,40 +147,31 @@ fn write_network(config: &Config, input: &Path) -> anyhow::Result<()> {
         environment.push(b'\n');
         secrets.extend(user_of(address.text().expose(), false));
     }
-    for name in PASSED_ON {
-        let value = std::env::var_os(name).map(OsStringExt::into_vec).unwrap_or_default();
-        // A proxy without a scheme is one of http; a mirror may be several lines.
-        let is_proxy = name.to_ascii_lowercase().ends_with("_proxy");
-        let words = value.split(u8::is_ascii_whitespace);
-        secrets.extend(words.filter_map(|word| user_of(word, is_proxy)));
-    }
-    write(&input.join("environment"), environment, 0o600)?;
-    let secrets: Vec<u8> =
+    (File::new("input/environment", environment, 0o600), secrets)
+}
+
+/// What no file of the image may hold.
+pub(super) fn secrets_file(secrets: Vec<Vec<u8>>) -> File {
+    let lines: Vec<u8> =
         secrets.into_iter().flat_map(|secret| [secret, vec![b'\n']].concat()).collect();
-    write(&input.join("secrets"), secrets, 0o600)?;
-    let certificates = Certificates::load(&network.ca_certs)?;
-    if !certificates.is_empty() {
-        let usual = std::env::var_os("SSL_CERT_FILE").unwrap_or_else(|| STORE.into());
-        let mut all = fs_err::read(PathBuf::from(usual)).unwrap_or_default();
-        for pem in certificates.iter() {
-            all.push(b'\n');
-            all.extend_from_slice(pem.as_bytes());
-        }
-        write(&input.join("ca.pem"), all, 0o644)?;
-    }
-    Ok(())
+    File::new("input/secrets", lines, 0o600)
 }
 
 /// The user's name and password in a URL, with the `@` behind them. `bare` is one that may lack its
 /// scheme.
-fn user_of(url: &[u8], bare: bool) -> Option<Vec<u8>> {
+pub(super) fn user_of(url: &[u8], bare: bool) -> Option<Vec<u8>> {
     let scheme = url.windows(3).position(|part| part == b"://").map(|at| at + 3);
     let place = url[scheme.or(bare.then_some(0))?..].split(|byte| *byte == b'/').next()?;
     let end = place.iter().rposition(|byte| *byte == b'@')?;
     Some(place[..=end].to_vec())
 }
 
-/// The lines of apt's that lead to a mirror of the settings.
+/// The lines of apt's that lead to the mirror of the settings, unless the environment names one.
+pub(super) fn mirror(config: &Config) -> Option<String> {
+    let lines = config.network.apt_mirror.as_ref().map(mirror_lines);
+    lines.filter(|_| std::env::var_os(APT_MIRROR).is_none())
+}
+
 fn mirror_lines(mirror: &Address) -> String {
     let base = mirror.mirror_base();
     format!(
@@ -146,10 +188,8 @@ fn run(config: &Config, input: &Input, work: &Path, out: &Path) -> anyhow::Resul
         .env_only(|name| PASSED_ON.contains(&name))
         .env("WATCH_STDIN", "1")
         .own_group();
-    if let (Some(mirror), None) =
-        (&config.network.apt_mirror, std::env::var_os("AGENTVM_APT_MIRROR"))
-    {
-        command = command.env("AGENTVM_APT_MIRROR", mirror_lines(mirror));
+    if let Some(mirror) = mirror(config) {
+        command = command.env(APT_MIRROR, mirror);
     }
     let progress = Progress::start(&doing);
     let mut recipe = command.spawn()?;
@@ -203,7 +243,8 @@ fn telling(lines: &[String]) -> Vec<&str> {
     errors.into_iter().map(|line| line.strip_prefix("error: ").unwrap_or(line)).collect()
 }
 
-fn explain(config: &Config, input: &Input, exit: Exit, said: &[u8]) -> Error {
+/// Why the recipe failed, by what it said on standard error.
+pub(super) fn explain(config: &Config, input: &Input, exit: Exit, said: &[u8]) -> Error {
     let lines = said.trim_ascii().split(|byte| *byte == b'\n');
     let lines: Vec<String> = lines.map(|line| sanitize::line(line).trim().to_owned()).collect();
     let shown = telling(&lines);
@@ -248,16 +289,19 @@ mod tests {
             ("https://me:hunter2@mirror.example/simple", "https://mirror.example/npm/");
         let config = Config::of(&[("agentvm.pypiindex", pypi), ("agentvm.npmregistry", npm)]);
         let dir = tempfile::tempdir().unwrap();
-        write_network(&config, dir.path()).unwrap();
-        let read = |name: &str| fs_err::read_to_string(dir.path().join(name)).unwrap();
+        for file in network_files(&config).unwrap() {
+            file.write_below(dir.path()).unwrap();
+        }
+        let input = dir.path().join("input");
+        let read = |name: &str| fs_err::read_to_string(input.join(name)).unwrap();
         assert_eq!(
             read("environment"),
             format!("npm_config_registry={npm}\nPIP_INDEX_URL={pypi}\n")
         );
         assert!(read("secrets").lines().any(|line| line == "me:hunter2@"));
-        assert!(!dir.path().join("ca.pem").exists());
+        assert!(!input.join("ca.pem").exists());
         for name in ["environment", "secrets"] {
-            let mode = fs_err::metadata(dir.path().join(name)).unwrap().permissions().mode();
+            let mode = fs_err::metadata(input.join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
     }

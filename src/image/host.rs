@@ -26,23 +26,20 @@ const KEYRING: (&str, &str) =
 /// bytes, and what the finished image does.
 const ROOM_TO_WORK: u64 = 4 << 30;
 const ROOM_TO_STAY: u64 = 1 << 30;
+/// What a VM's own system takes up beside that work.
+const ROOM_FOR_VM: u64 = 2 << 30;
+const UNUSED: &str =
+    "git agent-vm image remove --unused removes those that start does not take any more";
 
 /// Whether the recipe can run: on Debian and its kin, by mmdebstrap, from packages.
 pub(super) fn is_possible(system: &System) -> bool {
     system.manager == Some(Manager::Apt)
 }
 
-/// Fails where an image cannot be built here at all.
-pub(super) fn way(system: &System, images: &Path) -> Result<(), Error> {
-    if is_possible(system) {
-        return Ok(());
-    }
-    Err(Error::failed("an image can be built on Debian and Ubuntu only, and this is neither").hint(
-        format!(
-            "build it there, on this architecture, with the same version and settings of git-agent-vm, and copy its directory, which git agent-vm image list --json names, to {}",
-            images.display()
-        ),
-    ))
+/// The packages of Debian's that the recipe needs, and where it finds the certificates of the system.
+pub(super) fn packages() -> Vec<&'static str> {
+    let of_programs = PROGRAMS.iter().map(|(_, package)| *package);
+    of_programs.chain([KEYRING.1, "ca-certificates"]).collect()
 }
 
 /// Fails with exit code 5 where a program is missing, with 1 where it is of no use as we are run.
@@ -96,14 +93,15 @@ fn namespaces(system: &System) -> Result<(), Error> {
     ));
     let restricted = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
     let restricted = std::fs::read_to_string(restricted).is_ok_and(|text| text.trim() == "1");
-    Err(if restricted {
+    let error = if restricted {
         let command = "sysctl kernel.apparmor_restrict_unprivileged_userns=0";
         error.hint(format!("until the next boot: {}", system.as_root(command)))
     } else {
         let command =
             "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 \"$(id -un)\"";
         error.hint(format!("where /etc/subuid does not name you: {}", system.as_root(command)))
-    })
+    };
+    Err(error.hint("git agent-vm image build --in-vm does without, in a VM, and takes longer"))
 }
 
 /// Fails where other users, as those of the guest's system are outside of it, cannot get to the
@@ -127,11 +125,13 @@ pub(super) fn is_open(dir: &Path) -> Result<(), Error> {
 /// Fails where a file system has too little room for the work in `work`, and for what stays.
 pub(super) fn room(work: &Path, images: &Path) -> Result<(), Error> {
     check_room(work, ROOM_TO_WORK, "set TMPDIR to a directory with more room")?;
-    check_room(
-        images,
-        ROOM_TO_STAY,
-        "git agent-vm image remove --unused removes those that start does not take any more",
-    )
+    check_room(images, ROOM_TO_STAY, UNUSED)
+}
+
+/// The same for the disk of a VM that works, and for what stays.
+pub(super) fn room_in_vm(vms: &Path, images: &Path) -> Result<(), Error> {
+    check_room(vms, ROOM_TO_WORK + ROOM_FOR_VM, "set LIMA_HOME to a directory with more room")?;
+    check_room(images, ROOM_TO_STAY, UNUSED)
 }
 
 fn check_room(dir: &Path, wanted: u64, hint: &str) -> Result<(), Error> {
@@ -154,7 +154,6 @@ mod tests {
     use std::fs::Permissions;
 
     use super::*;
-    use crate::error::Kind;
     use crate::packages::Signs;
 
     fn system(os_release: &str, macos: bool, programs: &[&str]) -> System {
@@ -163,15 +162,12 @@ mod tests {
     }
 
     #[test]
-    fn elsewhere_the_way_to_an_image_is_said() {
-        let images = Path::new("/cache/images");
+    fn the_host_builds_where_it_is_debians_kin() {
         for debian in ["ID=debian\n", "ID=ubuntu\nID_LIKE=debian\n"] {
-            assert!(way(&system(debian, false, &["apt-get"]), images).is_ok());
+            assert!(is_possible(&system(debian, false, &["apt-get"])));
         }
         for other in [system("", true, &["brew"]), system("ID=fedora\n", false, &["dnf"])] {
-            let error = way(&other, images).unwrap_err();
-            assert_eq!(error.kind(), Kind::Failed);
-            assert!(error.hints()[0].contains("/cache/images"), "{:?}", error.hints());
+            assert!(!is_possible(&other));
         }
     }
 

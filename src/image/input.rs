@@ -90,29 +90,48 @@ impl Input {
         Some(common::place(config, file))
     }
 
-    /// Writes the recipe to `recipe/` and its input to `input/` below `dir`.
-    pub fn write_to(&self, dir: &Path) -> anyhow::Result<()> {
-        for (path, text) in embedded::IMAGE_RECIPE {
-            let mode = if text.starts_with("#!") { 0o755 } else { 0o644 };
-            write(&dir.join("recipe").join(path), text, mode)?;
-        }
-        let input = dir.join("input");
+    /// The recipe in `recipe/`, and in `input/` what it is given.
+    pub(super) fn files(&self) -> Vec<File> {
+        let mode = |text: &str| if text.starts_with("#!") { 0o755 } else { 0o644 };
+        let recipe = embedded::IMAGE_RECIPE.iter();
+        let mut files: Vec<File> = recipe
+            .map(|(path, text)| File::new(format!("recipe/{path}"), *text, mode(text)))
+            .collect();
         let packages: String = self.packages().iter().map(|word| format!("{word}\n")).collect();
-        write(&input.join("packages"), &packages, 0o644)?;
+        files.push(File::new("input/packages", packages, 0o644));
         for stage in &self.stages {
             if matches!(stage.name(), Name::Npm | Name::Python | Name::Tools) {
-                let word = stage.name().word();
-                write(&input.join(word), stage.text().unwrap_or_default(), 0o644)?;
-                write(&input.join(format!("{word}.sh")), stage.program(), 0o644)?;
+                let path = format!("input/{}", stage.name().word());
+                files.push(File::new(format!("{path}.sh"), stage.program(), 0o644));
+                files.push(File::new(path, stage.text().unwrap_or_default(), 0o644));
             }
         }
-        Ok(())
+        files
+    }
+}
+
+/// A file for the recipe. There is no `Debug`: it may hold a password.
+pub(super) struct File {
+    /// Below the directory of all of them.
+    pub(super) path: String,
+    pub(super) content: Vec<u8>,
+    pub(super) mode: u32,
+}
+
+impl File {
+    pub(super) fn new(path: impl Into<String>, content: impl Into<Vec<u8>>, mode: u32) -> Self {
+        Self { path: path.into(), content: content.into(), mode }
+    }
+
+    /// Writes it below `dir`.
+    pub(super) fn write_below(&self, dir: &Path) -> anyhow::Result<()> {
+        write(&dir.join(&self.path), &self.content, self.mode)
     }
 }
 
 /// Writes a file with that mode whatever the umask is; it and its directories are read, or even
 /// copied, by another user in a namespace.
-pub(super) fn write(path: &Path, text: impl AsRef<[u8]>, mode: u32) -> anyhow::Result<()> {
+fn write(path: &Path, text: impl AsRef<[u8]>, mode: u32) -> anyhow::Result<()> {
     let context = || format!("cannot write {}", path.display());
     let dir = path.parent().unwrap_or(Path::new("."));
     for above in
@@ -161,7 +180,9 @@ mod tests {
     fn the_recipe_and_its_input_are_files() {
         let dir = tempfile::tempdir().unwrap();
         let input = input(&[("agentvm.extras", "podman nested")]);
-        input.write_to(dir.path()).unwrap();
+        for file in input.files() {
+            file.write_below(dir.path()).unwrap();
+        }
         let read = |path: &str| fs_err::read_to_string(dir.path().join(path)).unwrap();
         let packages = read("input/packages");
         for package in ["ripgrep", "podman", "qemu-utils"] {

@@ -104,6 +104,12 @@ impl Store {
     pub fn lock(&self, doing: &str) -> anyhow::Result<Lock> {
         state::private_dir(&self.dir)?;
         let lock = Lock::take(&self.dir.join("lock"), doing)?;
+        self.sweep()?;
+        Ok(lock)
+    }
+
+    /// Takes away what is half-made or half-removed. To be called with the lock.
+    pub(super) fn sweep(&self) -> anyhow::Result<()> {
         for entry in fs_err::read_dir(&self.dir)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -119,7 +125,7 @@ impl Store {
                 }
             }
         }
-        Ok(lock)
+        Ok(())
     }
 
     /// An empty directory for an image that is being made. To be called with the lock.
@@ -209,7 +215,9 @@ mod tests {
     fn fill(dir: &Path) {
         let mut sums = String::new();
         for name in super::super::DIRECTORY_FILES {
-            fs_err::write(dir.join(name), name).unwrap();
+            let disk = super::super::qcow2::header();
+            let text = if name == "disk.qcow2" { &disk } else { name.as_bytes() };
+            fs_err::write(dir.join(name), text).unwrap();
             let sum = hash::of_file(&dir.join(name)).unwrap();
             sums += &format!("{sum}  {name}\n");
         }

@@ -14,6 +14,8 @@ macro_rules! program {
 
 /// Sets the guest's clock.
 pub(crate) const CLOCK: &str = program!("20-clock");
+/// Makes the VM one in which an image can be built.
+pub(crate) const BUILDER: &str = program!("15-packages", "17-user", "20-builder");
 /// Says which stages ran.
 pub(super) const STAGES: &str = program!();
 
@@ -52,5 +54,6 @@ mod tests {
             // base64 makes four bytes of three; see `guest::call`.
             assert!(of(*name).len() < (90 << 10) / 4 * 3, "{name:?}");
         }
+        assert!(BUILDER.len() < (90 << 10) / 4 * 3);
     }
 }

@@ -4,8 +4,6 @@
 //! limactl is a script here, since the real one cannot be made to do these things on demand. It
 //! writes its calls down; `real_vm` has the real one.
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use crate::support::Lab;
 
 /// What limactl 2 says of a VM that it does not have.
@@ -28,9 +26,7 @@ pub(crate) fn lab(list: &str, create: &str) -> Lab {
 }
 
 pub(crate) fn put_limactl(lab: &Lab, script: &str) {
-    let path = lab.path().join("bin/limactl");
-    fs_err::write(&path, script).unwrap();
-    fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    lab.put_program("limactl", script);
 }
 
 /// The record of a VM that was made on 2026-01-01.

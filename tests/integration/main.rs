@@ -26,6 +26,7 @@ mod hostile;
 mod identity;
 mod identity_names;
 mod image;
+mod image_in_vm;
 mod kept;
 mod lfs;
 mod limactl;

@@ -4,26 +4,30 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::config::Config;
-use crate::image::build;
+use crate::image::build::{self, Way};
 use crate::image::input::Input;
 use crate::ui;
 
 /// Build the image that start takes for a new VM by these settings
 ///
-/// From Debian's packages, by mmdebstrap, as an ordinary user, in some minutes; on Debian and Ubuntu.
-/// Nothing is done where it is there already.
+/// From Debian's packages, by mmdebstrap: on Debian and Ubuntu as an ordinary user, in some minutes;
+/// elsewhere in a VM that is made for it and deleted afterwards. Nothing is done where it is there
+/// already.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Build it again, with the packages of today
     #[arg(long)]
     force: bool,
+    /// Build it in a VM here too: for a user who has no namespaces with other users
+    #[arg(long)]
+    in_vm: bool,
 }
 
 pub(super) fn run(args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
     // What is wrong in common/ is said before anything is looked for.
     let input = Input::load(config)?;
     let began = Instant::now();
-    let (stored, made) = build::build(config, &input, args.force)?;
+    let (stored, made) = build::build(config, &input, Way { anew: args.force, in_vm: args.in_vm })?;
     let name = &stored.name;
     if made {
         let seconds = began.elapsed().as_secs();

@@ -11,3 +11,16 @@ join() {
     field login again
     result=installed
 }
+
+# Gives the agent ranges of ids, in which it can have other users.
+sub_ids() {
+    for file in /etc/subuid /etc/subgid; do
+        [ -e "$file" ] || : >"$file"
+        ! grep -q "^$login:" "$file" || continue
+        first=$(awk -F: 'BEGIN { next_id = 100000 }
+            $2 + $3 > next_id { next_id = $2 + $3 }
+            END { print next_id }' "$file")
+        run "giving ids to $login" usermod "--add-${file#/etc/}s" "$first-$((first + 65535))" "$login"
+        result=installed
+    done
+}

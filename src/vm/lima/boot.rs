@@ -7,6 +7,7 @@ use rustix::process::Signal;
 
 use super::create::drop_stale_pid_files;
 use super::limactl::{Instance, log_messages};
+use super::record::Purpose;
 use super::{Found, Lima, accel, name_processes, processes, record};
 use crate::clock;
 use crate::error::Error;
@@ -132,11 +133,16 @@ impl Lima {
         let agent = std::fs::read(dir.join("ha.stderr.log"))
             .map(|log| super::limactl::messages(&log))
             .unwrap_or_default();
-        Error::failed(format!("the {} did not start: {}", self.describe(), log_messages(&log)))
-            .hint(format!("its host agent said: {agent}"))
-            .hint(format!("logs: {}, {}/*.log", log.display(), dir.display()))
-            .hint("git agent-vm doctor looks for what is missing on this machine")
-            .into()
+        let error =
+            Error::failed(format!("the {} did not start: {}", self.describe(), log_messages(&log)))
+                .hint(format!("its host agent said: {agent}"));
+        // A builder's go with it.
+        let error = if self.purpose == Purpose::Build {
+            error
+        } else {
+            error.hint(format!("logs: {}, {}/*.log", log.display(), dir.display()))
+        };
+        error.hint("git agent-vm doctor looks for what is missing on this machine").into()
     }
 
     fn too_slow(&self, limit: Duration, said: &str) -> anyhow::Error {
@@ -145,8 +151,13 @@ impl Lima {
             "the {} did not finish booting in {} s; the last login said: {said}",
             self.describe(),
             limit.as_secs()
-        ))
-        .hint(format!("what the guest printed: {}/serial*.log", dir.display()));
+        ));
+        if self.purpose == Purpose::Build {
+            return error
+                .hint("a machine without KVM, or a busy one, may be too slow for it")
+                .into();
+        }
+        let error = error.hint(format!("what the guest printed: {}/serial*.log", dir.display()));
         let booted = self.files.load().ok().flatten().is_some_and(|record| record.ever_booted);
         let next = if booted {
             "git agent-vm start waits on; git agent-vm stop, then start, boots it anew"

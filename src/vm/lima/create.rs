@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::limactl::{Instance, Listed};
-use super::record::Record;
+use super::record::{Purpose, Record};
 use super::{Found, Lima, host_key_of, name_processes, processes, template};
 use crate::config::MIN_MEMORY;
 use crate::error::Error;
@@ -35,6 +35,7 @@ impl Lima {
 
         let _lock = self.lock("making")?;
         match self.find()? {
+            Found::Instance(_) if self.purpose == Purpose::Build => return Err(self.no_builder()),
             // Another command was first: it is there now.
             Found::Instance(_) => return Ok(()),
             Found::Damaged(damage) => return Err(self.broken(damage)),
@@ -42,6 +43,7 @@ impl Lima {
         }
         // Written first: whatever breaks this off, the next command finds that it was begun.
         let mut record = Record::new(self.limactl.home());
+        record.purpose = self.purpose;
         self.files.forget()?;
         self.files.save(&record)?;
         self.clear_leftovers()?;
@@ -61,15 +63,16 @@ impl Lima {
         if let Some(value) = &self.config.image {
             return Ok(Some(Image::open(value)?));
         }
+        if self.purpose == Purpose::Build {
+            return Ok(None);
+        }
         let name = Input::load(&self.config)?.name();
         if let Some(stored) = Store::here()?.get(&name) {
             return Ok(Some(stored.open()?));
         }
-        if image::build::is_possible() {
-            ui::hint(
-                "git agent-vm image build makes an image for these settings: a new VM from it has all packages, and needs neither their downloads nor minutes to install them",
-            );
-        }
+        ui::hint(
+            "git agent-vm image build makes an image for these settings: a new VM from it has all packages, and needs neither their downloads nor minutes to install them",
+        );
         Ok(None)
     }
 
@@ -112,7 +115,8 @@ impl Lima {
                 self.describe(),
                 super::limactl::messages(&output.stderr)
             ));
-            if image.is_none() {
+            // Elsewhere it would need such an image itself.
+            if image.is_none() && image::build::is_possible() {
                 error = error
                     .hint("without a way to Debian's images, build one: git agent-vm image build");
             }
@@ -131,7 +135,7 @@ impl Lima {
     }
 
     /// Takes away what an earlier, broken-off attempt left. It never booted, so it holds nothing.
-    fn clear_leftovers(&self) -> anyhow::Result<()> {
+    pub(super) fn clear_leftovers(&self) -> anyhow::Result<()> {
         let dir = self.instance_dir();
         if !dir.exists() {
             return Ok(());

@@ -18,6 +18,7 @@ use crate::vm::{Damage, Provider, Resources, State, Status};
 
 mod accel;
 mod boot;
+mod builder;
 mod check;
 mod create;
 mod limactl;
@@ -31,7 +32,7 @@ pub(crate) use accel::{NoKvm, qemu, try_kvm};
 pub(crate) use limactl::INSTALL;
 use limactl::{Instance, Limactl, Listed};
 pub(crate) use look::{Look, home, limactl_version};
-use record::{Files, HOST_KEY_ALIAS, KNOWN_HOSTS, Record, USER_KEY};
+use record::{Files, HOST_KEY_ALIAS, KNOWN_HOSTS, Purpose, Record, USER_KEY};
 
 /// The user in the guest, see `templates/agent-vm.yaml`.
 const USER: &str = "agent";
@@ -45,6 +46,7 @@ pub struct Lima {
     config: Config,
     limactl: Limactl,
     files: Files,
+    purpose: Purpose,
 }
 
 /// The VM as record and limactl together show it.
@@ -66,6 +68,7 @@ impl Lima {
             config: config.clone(),
             limactl: Limactl::new()?,
             files: Files::new(&config.vm)?,
+            purpose: Purpose::Work,
         })
     }
 

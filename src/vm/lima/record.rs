@@ -22,6 +22,17 @@ pub(crate) const KNOWN_HOSTS: &str = "known_hosts";
 pub(crate) const USER_KEY: &str = "key";
 const HOST_KEY: &str = "host_key";
 
+/// What a VM is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Purpose {
+    /// Workspaces.
+    #[default]
+    Work,
+    /// One build of an image.
+    Build,
+}
+
 /// The record of one VM, `record.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -33,6 +44,9 @@ pub(crate) struct Record {
     pub(crate) lima_home: PathBuf,
     /// Whether making it came to its end. An unfinished one holds nothing and is made again.
     pub(crate) finished: bool,
+    /// What it was made for.
+    #[serde(default)]
+    pub(crate) purpose: Purpose,
     /// Whether it ever booted. One that did not holds nothing either.
     #[serde(default)]
     pub(crate) ever_booted: bool,
@@ -52,6 +66,7 @@ impl Record {
             made: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
             lima_home: lima_home.to_owned(),
             finished: false,
+            purpose: Purpose::Work,
             ever_booted: false,
             stopped_on_purpose: false,
             booted_run: None,
@@ -174,6 +189,11 @@ impl Files {
         let key = fs_err::read(dir.join(HOST_KEY))?;
         self.pin()?;
         Ok(key)
+    }
+
+    /// The private host key, where there is one.
+    pub(crate) fn host_key(&self) -> Option<Vec<u8>> {
+        std::fs::read(self.dir.join(HOST_KEY)).ok()
     }
 
     /// Takes over the host key that an existing VM was made with.

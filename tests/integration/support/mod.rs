@@ -160,6 +160,13 @@ impl Lab {
         self.repo("app")
     }
 
+    /// Puts a program in front of the host's real one of that name.
+    pub(crate) fn put_program(&self, name: &str, script: &str) {
+        let path = self.path().join("bin").join(name);
+        fs_err::write(&path, script).unwrap();
+        fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
     /// A program on the host, in the home directory.
     pub(crate) fn host(&self, program: &str, args: impl Words) -> Run {
         Run::new(program, args, &self.home)
