@@ -23,7 +23,7 @@ const DIRECTORY_FILES: [&str; 4] = ["disk.qcow2", "vmlinuz", "initrd.img", "cmdl
 /// An image for a VM on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Image {
-    /// A disk image file that boots by its own firmware entry.
+    /// A disk image file that firmware boots.
     File(PathBuf),
     /// A disk image to be downloaded.
     Url {
@@ -32,7 +32,7 @@ pub enum Image {
         /// `sha256:HEX` or `sha512:HEX`.
         digest: String,
     },
-    /// A directory of ours: a disk with the kernel beside it, which boots faster.
+    /// A directory of ours: a disk that firmware boots, with the kernel beside it, which boots faster.
     Directory {
         /// Where it is.
         dir: PathBuf,
