@@ -86,6 +86,8 @@ fn a_built_image_has_nothing_of_its_builder() {
     fs_err::create_dir(&root).unwrap();
     fs_err::create_dir(&boot).unwrap();
     let words = [image.join("disk.qcow2"), disk.clone()].map(|path| path.display().to_string());
+    // Lima reads no other compression itself.
+    lab.host("qemu-img", ["info", &words[0]]).succeeds().stdout_has("compression type: zlib");
     lab.host("qemu-img", ["convert", "-O", "raw", &words[0], &words[1]])
         .within_seconds(LIMIT)
         .succeeds();
