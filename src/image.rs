@@ -32,7 +32,7 @@ const LONGEST_CMDLINE: usize = 1024;
 /// An image for a VM on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Image {
-    /// A disk image file that boots by its own firmware entry.
+    /// A disk image file that firmware boots.
     File(PathBuf),
     /// A disk image to be downloaded.
     Url {
@@ -41,7 +41,7 @@ pub enum Image {
         /// `sha256:HEX` or `sha512:HEX`.
         digest: String,
     },
-    /// A directory of ours: a disk with the kernel beside it, which boots faster.
+    /// A directory of ours: a disk that firmware boots, with the kernel beside it, which boots faster.
     Directory {
         /// Where it is.
         dir: PathBuf,

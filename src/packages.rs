@@ -201,7 +201,7 @@ const NAMES: [(Package, [&str; 6]); 7] = [
     ),
     (Package::Sshfs, ["sshfs", "fuse-sshfs", "sshfs", "sshfs", "sshfs", ""]),
     (Package::Fuse, ["fuse3", "fuse3", "fuse3", "fuse3", "fuse3", ""]),
-    (Package::Mmdebstrap, ["mmdebstrap uidmap qemu-utils", "", "", "", "", ""]),
+    (Package::Mmdebstrap, ["mmdebstrap uidmap fdisk mtools qemu-utils", "", "", "", "", ""]),
 ];
 
 const QEMU_ON_ARM: [&str; 6] = [

@@ -57,7 +57,7 @@ install_packages() {
     local qemu
     read -ra qemu <<<"$(qemu_packages)"
     apt_install git openssh-client sshfs "${qemu[@]}" \
-        mmdebstrap debian-archive-keyring uidmap e2fsprogs xz-utils \
+        mmdebstrap debian-archive-keyring uidmap fdisk mtools e2fsprogs xz-utils \
         curl ca-certificates gcc libc6-dev
 }
 

@@ -15,6 +15,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mmdebstrap", "mmdebstrap"),
     ("newuidmap", "uidmap"),
     ("unshare", "util-linux"),
+    ("sfdisk", "fdisk"),
+    ("mformat", "mtools"),
     ("mke2fs", "e2fsprogs"),
     ("qemu-img", "qemu-utils"),
     ("xz", "xz-utils"),

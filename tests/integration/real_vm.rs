@@ -4,6 +4,7 @@
 //! One VM lives through the whole module, since starting one is what takes the time. Each step is
 //! a function named after the behaviour; one test calls them in order. `image` needs no VM.
 
+mod firmware;
 mod image;
 mod set_up;
 
@@ -151,6 +152,7 @@ fn start_makes_the_vm_with_its_resources(vm: &Vm) {
     assert_eq!(status["vm"]["disk_bytes"], 20 * GIB);
     assert_eq!(status["workspaces"], Value::Array(Vec::new()));
     vm.agent_vm("connect -- nproc").succeeds().stdout_is("2");
+    vm.agent_vm("connect -- df -BG --output=size /").succeeds().stdout_has("20G");
     // Not again, and not silently: what cannot change says how it can.
     vm.agent_vm("start --disk 10GiB").fails(2).stderr_has("cannot shrink to 10.00 GiB");
     vm.agent_vm("start --memory 3GiB")

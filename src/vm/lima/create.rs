@@ -99,6 +99,7 @@ impl Lima {
                 image,
                 host_key: &host_key,
                 arch: std::env::consts::ARCH,
+                os: std::env::consts::OS,
             },
         )?;
         let cmd = self

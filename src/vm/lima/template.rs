@@ -20,6 +20,8 @@ pub(crate) struct Values<'a> {
     pub(crate) host_key: &'a [u8],
     /// The host's architecture, as Lima names it.
     pub(crate) arch: &'a str,
+    /// The host's system, as Rust names it.
+    pub(crate) os: &'a str,
 }
 
 /// Fills in the values. The result is YAML for `limactl create -`.
@@ -30,18 +32,27 @@ pub(crate) fn render(template: &str, values: &Values<'_>) -> anyhow::Result<Stri
     root.insert("disk".into(), mebibytes(values.disk).into());
     root.insert("param".into(), mapping([("hostKey", BASE64.encode(values.host_key).into())]));
     if let Some(image) = values.image {
-        root.insert("images".into(), Value::Sequence(vec![image_entry(image, values.arch)]));
+        // macOS's own hypervisor, vz, wants a kernel uncompressed; its firmware takes it as it is.
+        let direct = values.os != "macos";
+        root.insert(
+            "images".into(),
+            Value::Sequence(vec![image_entry(image, values.arch, direct)]),
+        );
         // Without firmware of its own, QEMU starts the kernel 3 s sooner. Lima knows this for
         // x86_64 only.
-        if matches!(image, Image::Directory { .. }) && values.arch == "x86_64" {
+        if matches!(image, Image::Directory { .. }) && direct && values.arch == "x86_64" {
             root.insert("firmware".into(), mapping([("legacyBIOS", true.into())]));
         }
     }
     Ok(serde_yaml::to_string(&root)?)
 }
 
-fn image_entry(image: &Image, arch: &str) -> Value {
+/// `direct` gives the hypervisor the kernel of a directory, where firmware would find it on the disk.
+fn image_entry(image: &Image, arch: &str, direct: bool) -> Value {
     match image {
+        Image::Directory { dir, .. } if !direct => {
+            image_entry(&Image::File(dir.join("disk.qcow2")), arch, direct)
+        }
         Image::File(path) => {
             mapping([("location", path.display().to_string().into()), ("arch", arch.into())])
         }
@@ -79,8 +90,12 @@ mod tests {
     use super::*;
 
     fn rendered(image: Option<&Image>, arch: &str) -> Value {
-        let values =
-            Values { cpus: 3, memory: 5 << 30, disk: 40 << 30, image, host_key: b"KEY\n", arch };
+        rendered_on("linux", image, arch)
+    }
+
+    fn rendered_on(os: &str, image: Option<&Image>, arch: &str) -> Value {
+        let (memory, disk, host_key) = (5 << 30, 40 << 30, b"KEY\n");
+        let values = Values { cpus: 3, memory, disk, image, host_key, arch, os };
         let text = render(crate::embedded::TEMPLATE, &values).unwrap();
         serde_yaml::from_str(&text).unwrap()
     }
@@ -108,6 +123,18 @@ mod tests {
         assert_eq!(entry["initrd"]["location"], Value::from("/images/a b/initrd.img"));
         assert_eq!(yaml["firmware"]["legacyBIOS"], Value::from(true));
         assert!(rendered(Some(&image), "aarch64").get("firmware").is_none());
+    }
+
+    #[test]
+    fn firmware_starts_an_image_directory_on_macos() {
+        let image = Image::Directory { dir: "/images/a".into(), cmdline: "root=LABEL=x".into() };
+        for arch in ["x86_64", "aarch64"] {
+            let yaml = rendered_on("macos", Some(&image), arch);
+            let disk =
+                mapping([("location", "/images/a/disk.qcow2".into()), ("arch", arch.into())]);
+            assert_eq!(yaml["images"], Value::Sequence(vec![disk]));
+            assert!(yaml.get("firmware").is_none());
+        }
     }
 
     #[test]

@@ -81,15 +81,25 @@ fn a_built_image_has_nothing_of_its_builder() {
     let image = std::env::var("AGENTVM_TEST_IMAGE").expect("this test needs AGENTVM_TEST_IMAGE");
     let image = Path::new(&image);
     let lab = Lab::host_only("home");
-    let (disk, root) = (lab.path().join("disk"), lab.path().join("root"));
+    let place = |name: &str| lab.path().join(name);
+    let (disk, root, boot) = (place("disk"), place("root"), place("boot"));
     fs_err::create_dir(&root).unwrap();
+    fs_err::create_dir(&boot).unwrap();
     let words = [image.join("disk.qcow2"), disk.clone()].map(|path| path.display().to_string());
+    // Lima reads no other compression itself.
+    lab.host("qemu-img", ["info", &words[0]]).succeeds().stdout_has("compression type: zlib");
     lab.host("qemu-img", ["convert", "-O", "raw", &words[0], &words[1]])
         .within_seconds(LIMIT)
         .succeeds();
+    let table = lab.host("/sbin/sfdisk", ["--json", &words[1]]).succeeds().json();
+    let table = &table["partitiontable"]["partitions"];
+    let start = |index: usize| table[index]["start"].as_u64().unwrap() * 512;
     // It cannot give the files to their owners, and says so for each.
-    let dump = format!("/sbin/debugfs -R 'rdump / {}' {} 2>/dev/null", root.display(), words[1]);
+    let whole = format!("{}?offset={}", words[1], start(1));
+    let dump = format!("/sbin/debugfs -R 'rdump / {}' '{whole}' 2>/dev/null", root.display());
     lab.host("sh", ["-c", &dump]).within_seconds(LIMIT).succeeds();
+    let files = format!("{}@@{}", words[1], start(0));
+    lab.host("mcopy", ["-s", "-i", &files, "::*", boot.to_str().unwrap()]).succeeds();
     fs_err::remove_file(&disk).unwrap();
     lab.host("chmod", ["-R", "u+rwX", root.to_str().unwrap()]).succeeds();
 
@@ -98,7 +108,7 @@ fn a_built_image_has_nothing_of_its_builder() {
     // The search would find it: the guest's own name is there.
     assert!(holding(&lab, &at("etc"), &["agent-vm".to_owned()]).contains("./hostname"));
     let builder = Builder::here().with_certificates(&lab);
-    for dir in [root.as_path(), image] {
+    for dir in [root.as_path(), boot.as_path(), image] {
         assert_eq!(holding(&lab, dir, &builder.words), "");
     }
     let named = lab.host("find", [root.to_str().unwrap()]).succeeds().text();
@@ -106,6 +116,14 @@ fn a_built_image_has_nothing_of_its_builder() {
         let below: Vec<&str> = named.lines().filter(|path| path.contains(word.as_str())).collect();
         assert!(below.is_empty(), "{word}: {below:?}");
     }
+
+    // Firmware starts what a hypervisor does.
+    for file in ["vmlinuz", "initrd.img"] {
+        assert!(fs_err::read(boot.join(file)).unwrap() == fs_err::read(image.join(file)).unwrap());
+    }
+    let entry = fs_err::read_to_string(boot.join("loader/entries/agent-vm.conf")).unwrap();
+    let cmdline = fs_err::read_to_string(image.join("cmdline")).unwrap();
+    assert!(entry.contains(&format!("options {cmdline}")), "{entry}");
 
     // What two VMs must not share, and what tells when and where it was built.
     assert_eq!(read("etc/machine-id"), "");
