@@ -5,6 +5,7 @@
 //! a function named after the behaviour; one test calls them in order. `image` needs no VM.
 
 mod image;
+mod image_network;
 mod set_up;
 
 use rustix::process::{Pid, Signal, kill_process};
