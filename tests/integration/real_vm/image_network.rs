@@ -49,6 +49,7 @@ sha512sum tree/npm.tgz | cut -d' ' -f1
 
 /// Variables of the recipe and of what it runs that hold nothing of the user's.
 const ITS_OWN: &[&str] = &[
+    "BUILD_CA",
     "CURL_CA_BUNDLE",
     "DEBIAN_FRONTEND",
     "HOME",
@@ -101,7 +102,10 @@ fn host(then: &str) -> Lab {
     let dir = lab.path().display();
     let script = format!(
         "#!/bin/sh\nprintf '%s\\n' \"$@\" >'{dir}/words'\nenv >'{dir}/record.mmdebstrap'\n\
-         for word; do case $word in *.tar) tar=$word ;; esac; done\n{then}\n"
+         mkdir -p '{dir}/etc/apt/apt.conf.d'\n\
+         for word; do case $word in\n*.tar) tar=$word ;;\n\
+         --setup-hook=*) sh -ec \"${{word#*=}}\" exec '{dir}'; cat '{dir}'/etc/apt/apt.conf.d/* >'{dir}/apt.conf' ;;\n\
+         --customize-hook=*) sh -ec \"${{word#*=}}\" exec '{dir}' ;;\nesac; done\n{then}\n"
     );
     let file = lab.path().join("bin/mmdebstrap");
     fs_err::write(&file, script).unwrap();
@@ -192,14 +196,20 @@ fn settings_of_the_network_reach_what_builds_an_image() {
     let mirrors = ["debian trixie", "debian trixie-updates", "debian-security trixie-security"];
     assert_eq!(last_words(&lab), mirrors.map(line).join("\n"));
     let mirror = mirrors.map(line)[0].clone();
-    let mirror = [("AGENTVM_APT_MIRROR", mirror.as_str())];
-    assert_got(&lab.path().join("record.mmdebstrap"), &mirror);
+    let mirror = ("AGENTVM_APT_MIRROR", mirror.as_str());
+    let ca = root.parent().unwrap().join("input/ca.pem");
+    let ca = ca.to_str().unwrap();
+    assert_got(&lab.path().join("record.mmdebstrap"), &[mirror, ("BUILD_CA", ca)]);
+    let apts = fs_err::read_to_string(lab.path().join("apt.conf")).unwrap();
+    assert_eq!(apts, format!("Acquire::https::CAInfo \"{ca}\";\n"));
+    let kept = fs_err::read_dir(lab.path().join("etc/apt/apt.conf.d")).unwrap();
+    assert_eq!(kept.count(), 0);
 
     assert_eq!(
         read("record.curl.input"),
         "url = \"https://npm.example/registry/npm/-/npm-1.2.3.tgz\"\n"
     );
-    let places = [("npm_config_registry", npm), ("PIP_INDEX_URL", pypi), mirror[0]];
+    let places = [("npm_config_registry", npm), ("PIP_INDEX_URL", pypi), mirror];
     for program in ["curl", "npm", "pipx"] {
         assert_got(&at(&format!("record.{program}")), &places);
     }
@@ -213,6 +223,7 @@ fn settings_of_the_network_reach_what_builds_an_image() {
         assert_eq!(of(program, name), "/run/build-ca.pem", "{program}");
     }
     let certificates = read("record.ca");
+    assert_eq!(certificates, fs_err::read_to_string(ca).unwrap());
     assert!(certificates.starts_with("# what is trusted here\n"), "{certificates}");
     assert!(certificates.contains(certificate), "{certificates}");
 
