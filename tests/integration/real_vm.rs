@@ -6,6 +6,7 @@
 
 mod firmware;
 mod image;
+mod image_network;
 mod set_up;
 
 use rustix::process::{Pid, Signal, kill_process};
