@@ -4,6 +4,7 @@
 //! One VM lives through the whole module, since starting one is what takes the time. Each step is
 //! a function named after the behaviour; one test calls them in order. `image` needs no VM.
 
+mod day;
 mod firmware;
 mod image;
 mod image_network;
@@ -115,6 +116,9 @@ fn whole_life_of_a_vm() {
     stopped_vm_is_left_alone_by_fetches_in_the_background(&vm);
     push_starts_the_vm_again(&vm);
     killed_vm_comes_back_with_its_workspaces(&vm);
+    day::agent_gets_libraries_from_the_registries(&vm);
+    day::agent_has_docker_when_it_is_asked_for(&vm);
+    day::agent_has_lima_where_vms_nest(&vm);
     unsaved_work_is_not_thrown_away(&vm);
     cleaned_workspace_comes_back(&vm);
     destroy_saves_what_is_nowhere_else(&vm);

@@ -63,5 +63,6 @@ impl Tls {
     pub(crate) fn stop(self) {
         self.server.signal(rustix::process::Signal::KILL);
         self.server.finish();
+        fs_err::remove_dir_all(self.dir).unwrap();
     }
 }
