@@ -70,6 +70,7 @@ const ITS_OWN: &[&str] = &[
     "SHLVL",
     "SSL_CERT_FILE",
     "TMPDIR",
+    "TZ",
     "WATCH_STDIN",
     "_",
 ];
@@ -92,6 +93,7 @@ const PRIVATE: &[&str] = &[
     "NODE_OPTIONS",
     "NPM_TOKEN",
     "PIP_EXTRA_INDEX_URL",
+    "TZ",
     "npm_config__auth",
 ];
 
