@@ -1,5 +1,5 @@
-# The guest program that makes an image, in a VM that was made for that alone. Sent like the other ones:
-# NONCE HASH NOW VERB ARGS…, answers as in wire.rs. It runs as the user who logged in.
+# The guest program that makes an image, in a VM that was made for that alone. Sent like the other ones,
+# behind setup/11-answers.sh: NONCE HASH NOW VERB ARGS…. It runs as the user who logged in.
 #
 #   take       makes the recipe and its input of what comes on standard input: after send= lines
 #              "MODE SIZE PATH", each with SIZE bytes, at last "end"
@@ -10,13 +10,6 @@ set -eu
 shift
 umask 022
 top=$HOME/image
-
-field() { printf '%s=%s\0' "$1" "$2"; }
-
-fail() {
-    field fail "failed $1"
-    exit 1
-}
 
 take() {
     # The owners of the image's files are other users, and have to get there.
@@ -30,20 +23,6 @@ take() {
         [ "$(stat -c %s "$file")" = "$size" ] || fail 'the connection was cut off'
     done
     [ "${mode-}" = end ] || fail 'the connection was cut off'
-}
-
-# Shows that we are alive, and ends us where nobody listens any more. The sleep must not keep the
-# connection open.
-start_ticking() {
-    (
-        trap '' PIPE
-        while sleep 5 >/dev/null 2>&1; do
-            field tick '' 2>/dev/null || break
-        done
-        kill -TERM $$
-    ) </dev/null &
-    ticker=$!
-    trap 'kill "$ticker" 2>/dev/null || :' EXIT
 }
 
 build() {

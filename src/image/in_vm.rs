@@ -28,7 +28,8 @@ use crate::vm::lima::{self, Lima};
 use crate::vm::{self, Provider as _, Resources};
 
 /// The guest program.
-const PROGRAM: &str = include_str!("../guest/image.sh");
+const PROGRAM: &str =
+    concat!(include_str!("../guest/setup/11-answers.sh"), include_str!("../guest/image.sh"));
 /// The most that the recipe may take: a long list in an emulated guest takes an hour.
 const RECIPE_LIMIT: Duration = Duration::from_secs(6 * 60 * 60);
 /// The least that the VM's disk has, in bytes. It takes up only what is used.

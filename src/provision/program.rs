@@ -6,6 +6,7 @@ macro_rules! program {
     ($($part:literal),*) => {
         concat!(
             include_str!("../guest/setup/10-common.sh"),
+            include_str!("../guest/setup/11-answers.sh"),
             $(include_str!(concat!("../guest/setup/", $part, ".sh")),)*
             include_str!("../guest/setup/90-main.sh"),
         )

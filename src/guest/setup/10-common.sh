@@ -15,28 +15,6 @@ home_stamps=$HOME/.local/state/agentvm/home
 logs=/var/log/agentvm
 child=
 
-field() { printf '%s=%s\0' "$1" "$2"; }
-
-fail() {
-    field fail "failed $1"
-    exit 1
-}
-
-# Shows that we are alive, and ends us where nobody listens any more. The sleep must not keep the
-# connection open.
-start_ticking() {
-    (
-        trap '' PIPE
-        while sleep 5 >/dev/null 2>&1; do
-            field tick '' 2>/dev/null || break
-        done
-        kill -TERM $$
-    ) &
-    ticker=$!
-    trap 'kill "$ticker" 2>/dev/null || :' EXIT
-    trap 'hang_up' TERM HUP
-}
-
 hang_up() {
     [ -z "$child" ] || kill "$child" 2>/dev/null || :
     exit 143

@@ -20,6 +20,7 @@ stage() {
         mkdir -p "${stamp%/*}" "${log%/*}"
     ) || fail "cannot make the directories ${stamp%/*} and ${log%/*} in the VM"
     start_ticking
+    trap 'hang_up' TERM HUP
     # Not by `:`, which ends the shell where it fails.
     printf '' >>"${stamp%/*}/lock" || fail "cannot write to ${stamp%/*} in the VM"
     exec 9>>"${stamp%/*}/lock"
