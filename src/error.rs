@@ -96,6 +96,13 @@ impl Error {
         other
     }
 
+    /// Without the hints that name this command.
+    #[must_use]
+    pub fn without_hints(mut self, command: &str) -> Self {
+        self.hints.retain(|hint| !hint.starts_with(command));
+        self
+    }
+
     /// Adds a line that says what to type next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -177,5 +184,6 @@ mod tests {
             Error::in_other_words(&error, "there is nothing to push to").hint("man git-push");
         assert_eq!(other.to_string(), "there is nothing to push to");
         assert_eq!((other.kind(), other.hints().len()), (Kind::NotFound, 2));
+        assert_eq!(other.without_hints("git agent-vm start").hints(), ["man git-push"]);
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::branch::BranchName;
 use crate::clock;
 use crate::config::{Config, UnknownKeys};
-use crate::error;
+use crate::error::{self, Error};
 use crate::git::Repo;
 use crate::provision::State;
 use crate::sanitize::GuestText;
@@ -54,13 +54,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// As [`error::report`], without the advice to run this very verb.
 fn report_failure(error: &anyhow::Error) -> ExitCode {
-    ui::error(&format!("{error:#}"));
-    if let Some(known) = error.downcast_ref::<error::Error>() {
-        for hint in known.hints().iter().filter(|hint| !hint.starts_with("git agent-vm status")) {
-            ui::hint(hint);
-        }
-    }
-    ExitCode::from(error::kind_of(error).code())
+    let error = Error::in_other_words(error, format!("{error:#}"));
+    error::report(&error.without_hints("git agent-vm status").into())
 }
 
 /// The report for people.

@@ -16,7 +16,7 @@ use super::input::{File, Input};
 use super::keeper::Keeper;
 use super::store::Store;
 use crate::config::{Config, ProviderKind};
-use crate::error::{Error, kind_of};
+use crate::error::Error;
 use crate::guest::{Call, Guest, time_limit};
 use crate::handover::{self, Handover};
 use crate::hash;
@@ -78,14 +78,9 @@ fn advise(error: &anyhow::Error, handover: &Handover) -> anyhow::Error {
     let text = format!("{error:#}");
     let begins = "cannot make the image: ";
     let message = if text.starts_with(begins) { text.clone() } else { format!("{begins}{text}") };
-    let mut explained = Error::new(kind_of(error), message);
-    let hints = error.downcast_ref::<Error>().map(Error::hints).unwrap_or_default();
     // That shows the user's own VM.
-    let hints = hints.iter().filter(|hint| !hint.starts_with("git agent-vm status"));
-    for hint in hints.cloned().chain(handover.advice(&text)) {
-        explained = explained.hint(hint);
-    }
-    explained.into()
+    let explained = Error::in_other_words(error, message).without_hints("git agent-vm status");
+    handover.advice(&text).into_iter().fold(explained, Error::hint).into()
 }
 
 /// The directory, or the one above it that there is.

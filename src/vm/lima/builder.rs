@@ -3,8 +3,8 @@
 
 use rustix::process::Signal;
 
-use super::limactl::{Instance, Limactl, Listed};
-use super::record::{Files, Purpose};
+use super::limactl::{Instance, Listed};
+use super::record::Purpose;
 use super::{Lima, host_key_of, processes};
 use crate::config::{Config, VmName};
 use crate::error::Error;
@@ -13,14 +13,8 @@ impl Lima {
     /// The VM for a build. It has the image of the settings or Debian's own, never one that was built
     /// here: a damaged one could then not be built anew.
     pub(crate) fn builder(config: &Config) -> anyhow::Result<Self> {
-        let name = VmName::of_builder();
-        Ok(Self {
-            files: Files::new(&name)?,
-            config: Config { vm: name.clone(), ..config.clone() },
-            name,
-            limactl: Limactl::new()?,
-            purpose: Purpose::Build,
-        })
+        let config = Config { vm: VmName::of_builder(), ..config.clone() };
+        Ok(Self { purpose: Purpose::Build, ..Self::new(&config)? })
     }
 
     /// Takes away what there is of it: at the end of a build, or what one that was killed has left. To
