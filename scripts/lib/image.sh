@@ -1,11 +1,8 @@
 # The guest image. Sourced by lib.sh.
 # shellcheck shell=bash
 
+# shellcheck disable=SC2034  # for the scripts that source this
 image_dir=${XDG_CACHE_HOME:-$HOME/.cache}/git-agent-vm/image
-
-build_image() {
-    "$scripts_dir/build-image" --common "$image_dir"
-}
 
 # The address of the template's image for this machine.
 template_image_url() {

@@ -56,6 +56,7 @@ fn connect(dir: &Path) -> Result<UnixStream, Errno> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use crate::process::Cmd;
     use std::io::Write as _;
     use std::os::unix::net::UnixListener;
 
@@ -87,7 +88,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(dir.path().join(MASTER_SOCKET)).unwrap();
         let stopping = "sleep 0.2; kill -STOP $PPID; kill -CONT $PPID; sleep 0.2";
-        let mut stopper = std::process::Command::new("sh").args(["-c", stopping]).spawn().unwrap();
+        let mut stopper = Cmd::new("sh").args(["-c", stopping]).spawn().unwrap();
         let greeting = std::thread::spawn(move || {
             let mut stream = listener.accept().unwrap().0;
             assert!(stopper.wait().unwrap().success());

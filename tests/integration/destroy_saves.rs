@@ -41,9 +41,7 @@ fn as_vm(lab: &Lab) {
         value("User "),
         which::which("ssh").unwrap().display()
     );
-    let path = lab.path().join("bin/ssh");
-    fs_err::write(&path, ssh).unwrap();
-    fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    lab.put_program("ssh", &ssh);
     put_limactl(
         lab,
         &format!(

@@ -1,8 +1,6 @@
 //! `git agent-vm doctor`: what a user is told of a machine with this or that wrong with it, and
 //! that the command which is named mends it.
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use serde_json::Value;
 
 use crate::limactl::{self, NO_INSTANCE, put_limactl};
@@ -66,10 +64,7 @@ fn bare_path(lab: &Lab, programs: &[&str]) -> String {
 
 /// Puts a program in front of the host's real one of that name.
 pub(crate) fn fake(lab: &Lab, name: &str, script: &str) {
-    let path = lab.path().join("bin").join(name);
-    std::fs::remove_file(&path).ok();
-    fs_err::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    lab.put_program(name, &format!("#!/bin/sh\n{script}\n"));
 }
 
 #[test]

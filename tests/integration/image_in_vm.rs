@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 
+use crate::image::disk;
 use crate::limactl::{calls, put_limactl};
 use crate::provision::machine::Machine;
 use crate::support::{Lab, Run};
@@ -149,11 +150,6 @@ impl Site {
         self.left_nothing();
         self.lab().guest_sh("rm -r image").succeeds();
     }
-}
-
-/// The header of a disk of 8 GiB in QEMU's format.
-fn disk() -> Vec<u8> {
-    crate::image::disk()
 }
 
 #[test]

@@ -1,21 +1,14 @@
 //! What a hostile, lost or hanging VM, and a host that is not fit, do to the mount.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::doctor::fake;
 use crate::mount::{host_kill, host_pids, is_mounted, lab, mounted, place, state};
 use crate::support::Lab;
-
-/// Puts a program in front of the host's real one of that name.
-fn fake(lab: &Lab, name: &str, script: &str) {
-    let path = lab.path().join("bin").join(name);
-    fs_err::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-}
 
 /// A mount whose server in the guest can be found again: it hides from those who look for a mark.
 pub(crate) fn mounted_with_known_server(seconds: &str) -> Lab {

@@ -2,7 +2,6 @@
 //! not. mmdebstrap, curl, npm and pipx are scripts that write down what they get; the recipe and the
 //! stages are real, so it takes what they take: an ordinary user with a range of ids.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -109,9 +108,7 @@ fn host(then: &str) -> Lab {
          --setup-hook=*) sh -ec \"${{word#*=}}\" exec '{dir}'; cat '{dir}'/etc/apt/apt.conf.d/* >'{dir}/apt.conf' ;;\n\
          --customize-hook=*) sh -ec \"${{word#*=}}\" exec '{dir}' ;;\nesac; done\n{then}\n"
     );
-    let file = lab.path().join("bin/mmdebstrap");
-    fs_err::write(&file, script).unwrap();
-    fs_err::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    lab.put_program("mmdebstrap", &script);
     fs_err::create_dir(temporary(&lab)).unwrap();
     lab
 }

@@ -163,6 +163,8 @@ impl Lab {
     /// Puts a program in front of the host's real one of that name.
     pub(crate) fn put_program(&self, name: &str, script: &str) {
         let path = self.path().join("bin").join(name);
+        // It may be a link to the real one.
+        std::fs::remove_file(&path).ok();
         fs_err::write(&path, script).unwrap();
         fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
