@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::git::Repo;
 use crate::provision::{Name, Outcome, Plan, Wanted};
 use crate::ui;
-use crate::vm::{self, State};
+use crate::vm::{self, IfAbsent, Resources};
 
 /// Set the VM up with what has changed in common/
 ///
@@ -42,12 +42,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let plan = Plan::load(&config)?;
     let wanted = Wanted { names: &args.stages, force: args.force };
     plan.check(wanted)?;
-    if provider.status()?.state == State::Absent {
-        return Err(Error::not_found(format!("there is no {describe}"))
-            .hint("git agent-vm start makes it and sets it up")
-            .into());
-    }
-    provider.start()?;
+    provider.start(Resources::default(), IfAbsent::Fail)?;
     let endpoint = vm::endpoint(provider.as_ref())?;
     for (name, outcome) in plan.apply(&config, &endpoint, &describe, wanted)? {
         let word = name.word();

@@ -9,7 +9,7 @@ use crate::guest::Guest;
 use crate::provision::{Plan, Wanted};
 use crate::trash;
 use crate::ui;
-use crate::vm::{self, Provider, Resources, State};
+use crate::vm::{self, IfAbsent, Provider, Resources, Status};
 
 /// Make the VM, or start it
 #[derive(Debug, clap::Args)]
@@ -32,12 +32,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let asked = Resources { cpus: args.cpus, memory: args.memory, disk: args.disk };
     // What is wrong in common/ is said before anything is made.
     let plan = Plan::load(&config)?;
-    if config.provider == ProviderKind::Lima {
-        bring_up(provider.as_ref(), asked)?;
-    } else {
+    if config.provider == ProviderKind::Ssh {
         if asked != Resources::default() {
             // Says that the host is run by others.
-            provider.resize(asked)?;
+            provider.start(asked, IfAbsent::Fail)?;
         }
         ui::note(&format!(
             "the {} is run by others: there is nothing to start",
@@ -48,9 +46,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         return offer(repo.as_ref(), &config);
     }
+    let status = provider.start(asked, IfAbsent::Make)?;
     let endpoint = vm::endpoint(provider.as_ref())?;
     plan.apply(&config, &endpoint, &provider.describe(), Wanted::default())?;
-    say_what_runs(provider.as_ref())?;
+    say_what_runs(provider.as_ref(), &status);
     let guest = Guest::new(endpoint, provider.describe());
     mount::automatically(&config, &guest);
     trash::sweep(&guest, &config);
@@ -66,23 +65,12 @@ fn offer(repo: Option<&Repo>, config: &Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn bring_up(provider: &dyn Provider, asked: Resources) -> anyhow::Result<()> {
-    if provider.status()?.state == State::Absent {
-        provider.create(asked)?;
-    } else {
-        provider.resize(asked)?;
-    }
-    provider.start()
-}
-
-fn say_what_runs(provider: &dyn Provider) -> anyhow::Result<()> {
-    let status = provider.status()?;
+fn say_what_runs(provider: &dyn Provider, status: &Status) {
     let mut text = format!("the {} is {}", provider.describe(), status.state.word());
     if let (Some(cpus), Some(memory), Some(disk)) = (status.cpus, status.memory, status.disk) {
         text = format!("{text}: {cpus} cpus, {} memory, {} disk", ui::size(memory), ui::size(disk));
     }
     ui::note(&text);
-    Ok(())
 }
 
 /// Makes the branch that is checked out ready to be pushed, and says how.

@@ -25,7 +25,7 @@ use crate::provision::program;
 use crate::state::{self, Lock};
 use crate::ui::{self, Progress};
 use crate::vm::lima::{self, Lima};
-use crate::vm::{self, Provider as _, Resources};
+use crate::vm::{self, IfAbsent, Provider as _, Resources};
 
 /// The guest program.
 const PROGRAM: &str =
@@ -97,8 +97,8 @@ fn make_with(
     out: &Path,
 ) -> anyhow::Result<()> {
     let disk = config.disk.map(|disk| disk.max(DISK));
-    vm.create(Resources { disk, ..Resources::default() })?;
-    vm.start()?;
+    vm.make(Resources { disk, ..Resources::default() })?;
+    vm.start(Resources::default(), IfAbsent::Fail)?;
     let guest = Guest::new(vm::endpoint(vm)?, vm.describe());
     handover.apply(&guest, handover::ROOT)?;
     let site = Site { guest, config, input, doing };

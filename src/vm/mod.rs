@@ -83,19 +83,25 @@ pub struct Resources {
     pub disk: Option<u64>,
 }
 
+/// What to do about a VM that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfAbsent {
+    /// Make it.
+    Make,
+    /// Fail with exit code 4.
+    Fail,
+}
+
 /// A source of VMs.
 pub trait Provider {
     /// What it is, for messages: `VM 'agent-vm'`, `host 'build.example'`.
     fn describe(&self) -> String;
     /// What the VM is doing. Changes nothing.
     fn status(&self) -> anyhow::Result<Status>;
-    /// Makes a VM that does not exist yet. It does not run then.
-    fn create(&self, resources: Resources) -> anyhow::Result<()>;
-    /// Changes an existing VM as far as it can be; `None` leaves a value as it is. What can't be
-    /// changed while it runs is said, with how to change it. A disk can't shrink: exit code 2.
-    fn resize(&self, resources: Resources) -> anyhow::Result<()>;
-    /// Starts it, and returns when it answers. If it runs already, that is checked.
-    fn start(&self) -> anyhow::Result<()>;
+    /// Starts it with what was asked for, and returns when it answers, with what it has then. If it
+    /// runs already, that is checked. What can't be changed while it runs is said, with how to
+    /// change it. A disk can't shrink: exit code 2.
+    fn start(&self, asked: Resources, absent: IfAbsent) -> anyhow::Result<Status>;
     /// Stops it in an orderly way.
     fn stop(&self) -> anyhow::Result<()>;
     /// Deletes it with all that is in it. Done only when nothing of it is left.
@@ -174,10 +180,8 @@ pub fn ready(config: &Config, need: Need) -> anyhow::Result<Endpoint> {
     }
     // What is wrong in common/ is said before anything is made.
     let plan = Plan::load(config)?;
-    if status.state == State::Absent {
-        provider.create(Resources::default())?;
-    }
-    provider.start()?;
+    let absent = if status.state == State::Absent { IfAbsent::Make } else { IfAbsent::Fail };
+    provider.start(Resources::default(), absent)?;
     let endpoint = endpoint(provider.as_ref())?;
     // What the caller is after may work without the packages that failed.
     if let Err(error) = plan.apply(config, &endpoint, &provider.describe(), Wanted::default()) {

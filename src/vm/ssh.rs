@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::ssh::Endpoint;
 use crate::state;
-use crate::vm::{Provider, Resources, State, Status};
+use crate::vm::{IfAbsent, Provider, Resources, State, Status};
 
 /// A host named by `agentvm.sshHost`.
 #[derive(Debug)]
@@ -83,16 +83,8 @@ impl Provider for SshHost {
         Ok(Status { state: State::Running, cpus: None, memory: None, disk: None })
     }
 
-    fn create(&self, _resources: Resources) -> anyhow::Result<()> {
-        Err(self.refuse("make"))
-    }
-
-    fn resize(&self, _resources: Resources) -> anyhow::Result<()> {
-        Err(self.refuse("resize"))
-    }
-
-    fn start(&self) -> anyhow::Result<()> {
-        Err(self.refuse("start"))
+    fn start(&self, asked: Resources, _absent: IfAbsent) -> anyhow::Result<Status> {
+        Err(self.refuse(if asked == Resources::default() { "start" } else { "resize" }))
     }
 
     fn stop(&self) -> anyhow::Result<()> {

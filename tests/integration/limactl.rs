@@ -346,6 +346,16 @@ fn resources_of_a_running_vm_stay_and_the_way_to_change_them_is_said() {
         .stderr_has("runs with 2 cpus, 4.00 GiB memory, 20.00 GiB disk")
         .stderr_has("hint: git agent-vm stop && git agent-vm start --memory 6");
     assert!(!calls(&lab).contains("edit"), "{}", calls(&lab));
+    // Each takes longer than all the rest of such a start.
+    assert_eq!(calls(&lab).lines().filter(|line| line.contains("list")).count(), 1);
+}
+
+/// Whether the process of a line `PID COMMAND` has the VM's lock open.
+fn has_lock_open(process: &str) -> bool {
+    let pid = process.split(' ').next().unwrap_or_default();
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let mut targets = files.filter_map(|file| std::fs::read_link(file.path()).ok());
+    targets.any(|target| target.ends_with("vm/agent-vm.lock"))
 }
 
 /// A limactl that knows the VM from the moment on that it has made it.
@@ -369,7 +379,8 @@ fn two_starts_at_once_make_one_vm_wherever_they_are_started() {
     let first = first.background();
     lab.wait_until("the first makes the VM", |_| count("create") == 1);
     let second = lab.agent_vm("start").background();
-    lab.wait_until("the second is about to", |_| count("--version") == 2);
+    let waits = |lab: &Lab| lab.host_processes().iter().filter(|line| has_lock_open(line)).count();
+    lab.wait_until("the second waits for it", |lab| waits(lab) == 2);
     std::thread::sleep(std::time::Duration::from_millis(500));
     fs_err::write(lab.home().join("go"), "").unwrap();
     // The start itself is more than this limactl can do.

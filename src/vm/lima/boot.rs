@@ -1,4 +1,4 @@
-//! Starting: `limactl start` in the background, and our own logins until the guest says that this
+//! Starting: making and changing what there is, `limactl start` in the background, and our own logins until the guest says that this
 //! boot is finished. limactl's own word for that, READY, comes several seconds later.
 
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::guest::{Guest, skew_of, time_limit};
 use crate::process::Running;
 use crate::ssh::Endpoint;
 use crate::ui::Progress;
-use crate::vm::{Provider as _, State};
+use crate::vm::{IfAbsent, Provider as _, Resources, State, Status};
 
 /// How long a boot may take. Emulated, on a busy machine and with Debian's own image, it takes
 /// minutes.
@@ -29,14 +29,23 @@ const PAUSE: Duration = Duration::from_millis(300);
 const RETIRE_LIMIT: Duration = Duration::from_secs(60);
 
 impl Lima {
-    pub(super) fn boot(&self) -> anyhow::Result<()> {
-        let _lock = self.lock("starting")?;
+    pub(super) fn bring_up(&self, asked: Resources, absent: IfAbsent) -> anyhow::Result<Status> {
+        let lock = self.lock("starting")?;
+        // limactl is asked as seldom as can be: it takes longer than all the rest for a VM that runs.
         let mut instance = match self.find()? {
+            Found::Absent if absent == IfAbsent::Make => {
+                drop(lock);
+                self.make(asked)?;
+                return self.bring_up(asked, IfAbsent::Fail);
+            }
             // Never let limactl start what it does not have: it would make a VM of its own choice.
             Found::Absent => return Err(self.absent()),
             Found::Damaged(damage) => return Err(self.broken(damage)),
             Found::Instance(instance) => instance,
         };
+        if self.set_resources(&instance, asked)? {
+            instance = self.instance()?;
+        }
         let mut state = self.state_of(&instance, self.files.load()?.as_ref());
         if let State::Broken(damage) = &state {
             if damage.for_good {
@@ -58,7 +67,8 @@ impl Lima {
             record.ever_booted = true;
             record.stopped_on_purpose = false;
             record.booted_run = record::run_of(&instance.dir);
-        })
+        })?;
+        Ok(instance.status_in(State::Running))
     }
 
     fn launch(&self, instance: &Instance) -> anyhow::Result<()> {
@@ -174,6 +184,10 @@ impl Lima {
         if !own.is_empty() {
             self.retire(&own)?;
         }
+        self.instance()
+    }
+
+    fn instance(&self) -> anyhow::Result<Box<Instance>> {
         match self.find()? {
             Found::Instance(instance) => Ok(instance),
             Found::Absent => Err(self.absent()),

@@ -25,7 +25,8 @@ const DEFAULT_MEMORY: u64 = 8 << 30;
 const DEFAULT_DISK: u64 = 100 << 30;
 
 impl Lima {
-    pub(super) fn make(&self, asked: Resources) -> anyhow::Result<()> {
+    /// Makes a VM that does not exist yet. It does not run then.
+    pub(crate) fn make(&self, asked: Resources) -> anyhow::Result<()> {
         // Everything that may be wrong with what was asked for, before anything is made.
         self.limactl.check_version()?;
         let machine = Machine::ours();

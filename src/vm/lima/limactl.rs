@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::guest::time_limit;
 use crate::process::{Cmd, Output, ProcessError};
 use crate::sanitize;
+use crate::vm::{State, Status};
 
 /// The oldest Lima that knows all that we ask for.
 const OLDEST: (u32, u32) = (2, 0);
@@ -79,6 +80,13 @@ pub(crate) struct Instance {
     /// What limactl said besides: why an instance is broken stands only there.
     #[serde(skip)]
     pub(crate) said: String,
+}
+
+impl Instance {
+    /// What it has, doing what `state` says.
+    pub(crate) fn status_in(&self, state: State) -> Status {
+        Status { state, cpus: self.cpus, memory: self.memory, disk: self.disk }
+    }
 }
 
 impl Limactl {

@@ -14,7 +14,7 @@ use crate::config::{Config, VmName};
 use crate::error::Error;
 use crate::ssh::Endpoint;
 use crate::ui::{self, Progress};
-use crate::vm::{Damage, Provider, Resources, State, Status};
+use crate::vm::{Damage, IfAbsent, Provider, Resources, State, Status};
 
 mod accel;
 mod boot;
@@ -305,25 +305,15 @@ impl Provider for Lima {
         Ok(match self.find()? {
             Found::Absent => none(State::Absent),
             Found::Damaged(damage) => none(State::Broken(damage)),
-            Found::Instance(instance) => Status {
-                state: self.state_of(&instance, self.files.load()?.as_ref()),
-                cpus: instance.cpus,
-                memory: instance.memory,
-                disk: instance.disk,
-            },
+            Found::Instance(instance) => {
+                let state = self.state_of(&instance, self.files.load()?.as_ref());
+                instance.status_in(state)
+            }
         })
     }
 
-    fn create(&self, resources: Resources) -> anyhow::Result<()> {
-        self.make(resources)
-    }
-
-    fn resize(&self, resources: Resources) -> anyhow::Result<()> {
-        self.set_resources(resources)
-    }
-
-    fn start(&self) -> anyhow::Result<()> {
-        self.boot()
+    fn start(&self, asked: Resources, absent: IfAbsent) -> anyhow::Result<Status> {
+        self.bring_up(asked, absent)
     }
 
     fn stop(&self) -> anyhow::Result<()> {

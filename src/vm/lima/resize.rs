@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use super::{Found, Lima};
+use super::Lima;
+use super::limactl::Instance;
 use crate::error::Error;
 use crate::ui;
 use crate::vm::{Provider as _, Resources, State};
 
 impl Lima {
-    pub(super) fn set_resources(&self, asked: Resources) -> anyhow::Result<()> {
-        let _lock = self.lock("changing")?;
-        let instance = match self.find()? {
-            Found::Absent => return Err(self.absent()),
-            Found::Damaged(damage) => return Err(self.broken(damage)),
-            Found::Instance(instance) => instance,
-        };
+    /// Gives an instance what was asked for, as far as it can be. Whether that changed it.
+    pub(super) fn set_resources(
+        &self,
+        instance: &Instance,
+        asked: Resources,
+    ) -> anyhow::Result<bool> {
         let mut flags: Vec<String> = Vec::new();
         let mut changes: Vec<String> = Vec::new();
         if let Some(cpus) = asked.cpus.filter(|&cpus| instance.cpus != Some(cpus)) {
@@ -40,16 +40,16 @@ impl Lima {
             changes.push(format!("--disk {}", gibibytes(disk)));
         }
         if flags.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        if self.state_of(&instance, self.files.load()?.as_ref()) != State::Stopped {
+        if self.state_of(instance, self.files.load()?.as_ref()) != State::Stopped {
             ui::warning(&format!(
                 "the {} runs with {}: that cannot change before it is stopped",
                 self.describe(),
                 shown(instance.cpus, instance.memory, instance.disk)
             ));
             ui::hint(&format!("git agent-vm stop && git agent-vm start {}", changes.join(" ")));
-            return Ok(());
+            return Ok(false);
         }
         let cmd = self
             .limactl
@@ -66,7 +66,7 @@ impl Lima {
             self.describe(),
             super::limactl::messages(&output.stderr)
         );
-        Ok(())
+        Ok(true)
     }
 }
 
