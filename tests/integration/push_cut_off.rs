@@ -115,6 +115,32 @@ fn killed_guest_session_is_mended_by_the_next_push() {
     }
 }
 
+/// git is killed while it has the ref's lock, and the rest of the session ends as it should.
+#[test]
+fn lock_of_a_ref_that_a_killed_git_has_left_is_taken_away_by_its_own_session() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let before = workspace.tip("HEAD");
+    lab.app().commit_on("feature", "host.txt", "host\n");
+    let hook = "set -- ~/.local/share/agentvm/hooks-*
+        cat >\"$1/reference-transaction\" <<'END'
+#!/bin/sh
+[ \"$1\" != prepared ] || ! grep -q ' refs/heads/feature$' || kill -9 \"$PPID\"
+END
+        chmod +x \"$1/reference-transaction\"";
+    lab.guest_sh(hook).succeeds();
+    let ran = lab.git("push agentvm::feature").run();
+    assert!(ran.code != 0, "{ran}");
+    lab.guest_sh("rm ~/.local/share/agentvm/hooks-*/reference-transaction").succeeds();
+    assert_eq!(workspace.tip("HEAD"), before);
+    workspace
+        .sh("! [ -e .git/refs/heads/feature.lock ] && ! [ -s .git/agentvm-received ]")
+        .succeeds();
+    lab.git("push agentvm::feature").succeeds();
+    assert_eq!(workspace.tip("HEAD"), lab.app().tip("feature"));
+    assert_eq!(workspace.status(), "");
+}
+
 #[test]
 fn simultaneous_pushes_never_mix_their_files() {
     // git/git-scm.com#245

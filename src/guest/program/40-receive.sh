@@ -385,17 +385,18 @@ settle() {
     can_write "$w/.git/agentvm.lock" || exit 1
     exec 9>"$w/.git/agentvm.lock"
     flock -n 9 || { [ "$1" != 0 ] && flock -w 10 9; } || return 0
+    # What was killed leaves its locks behind. What cannot be done now, the next command does.
+    mend_all
+  else
+    # A hook that was killed leaves its lists behind, and git may still have ended with 0.
+    forget_lists
+    mend && look_back && [ -n "$received" ] && [ -d "$w/.git" ] && empty "$w/.git/agentvm-received"
   fi
-  # A hook that was killed leaves its lists behind, and git may still have ended with 0.
-  forget_lists
-  # What it cannot do now, the next command does.
-  mend && look_back && left='' || left=1
   forget_unborn
   # git flushes a ref's file, but not its new name in the directory, nor the files that it checks
   # out. The host says that a push is done only after this program has ended with 0, so all of it has
   # to be on the disk.
   if [ -n "$received" ]; then
-    [ -n "$left" ] || [ ! -d "$w/.git" ] || empty "$w/.git/agentvm-received"
     flush || exit 1
     pack_now_and_then
   fi
