@@ -130,10 +130,13 @@ credentials() {
 certificates() {
     store=/usr/local/share/ca-certificates/agentvm
     own=/etc/agentvm/ca.pem
-    # By their links too: a run that was cut off may have taken the file away already.
+    going=$root/etc/agentvm/ca.going
+    # By their links too, and by the list: a run that was cut off may have taken away the rest.
     before=
-    for file in "$root$store"/agentvm-*.crt "$root/etc/ssl/certs"/agentvm-*.pem; do
-        [ -e "$file" ] || [ -L "$file" ] || continue
+    for file in "$root$store"/agentvm-*.crt "$root/etc/ssl/certs"/agentvm-*.pem $(cat "$going" 2>/dev/null); do
+        case $file in
+            */*) [ -e "$file" ] || [ -L "$file" ] || continue ;;
+        esac
         name=${file##*/}
         name=${name%.*}
         case "$before " in *" $name "*) ;; *) before="$before $name" ;; esac
@@ -174,14 +177,19 @@ update_store() {
 }
 
 # The system's own program does not notice a certificate that is gone, and so neither does Java: its
-# links are taken away here, and whoever listens for changes is told.
+# links are taken away here, and whoever listens for changes is told. The names stay in a list until
+# that is done.
 refill_store() {
     for name in $before; do
         [ ! -e "$root$store/$name.crt" ] || continue
-        rm -f "$links/$name.pem"
+        echo "$name" >>"$work/going"
         echo "-$links/$name.pem" >>"$work/gone"
     done
-    [ ! -e "$work/gone" ] || find "$links" -xtype l -delete
+    if [ -e "$work/going" ]; then
+        put going "${going#"$root"}" 644 "$me" || :
+        while read -r link; do rm -f "${link#-}"; done <"$work/gone"
+        find "$links" -xtype l -delete
+    fi
     (
         umask 022
         limited update-ca-certificates --etccertsdir "$links" --hooksdir "$hooks" \
@@ -190,8 +198,9 @@ refill_store() {
     if [ -e "$work/gone" ] && [ -d "$hooks" ]; then
         run-parts --test -- "$hooks" | while read -r hook; do
             limited "$hook" <"$work/gone" || exit
-        done
+        done || return
     fi
+    rm -f "$going"
 }
 
 # Variables: one file that root alone can read, since an address in it may hold a password. PAM reads

@@ -95,6 +95,33 @@ fn certificate_goes_even_where_its_removal_was_cut_off() {
     site.lab.guest_sh("cd root/etc/ssl/certs && ls").succeeds().stdout_lacks("agentvm");
 }
 
+/// Everything of it is gone then, but for what Java has in a store of its own.
+#[test]
+fn java_is_told_of_a_certificate_that_goes_though_the_machine_went_down_in_between() {
+    let site = Site::new();
+    with_certificates(&site);
+    site.pam_reads_variables(true);
+    site.changes(&CERTIFICATES, &[]);
+    let certificate = site.lab.guest_sh("cd root/etc/ssl/certs && ls agentvm-*.pem").succeeds();
+    site.pam_reads_variables(false);
+    hook(&site, "cat >/dev/null; : >begun; sleep 60");
+    let (nothing, guest, root) = (site.load(&[], &[]).unwrap(), site.guest(), site.root());
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| nothing.place(&guest, root, super::ALL));
+        site.lab.wait_until("it is at it", |_| site.exists("begun"));
+        site.lab.kill_guest();
+        run.join().unwrap().unwrap_err();
+    });
+    site.lab.guest_sh("cd root/etc/ssl/certs && ls").succeeds().stdout_lacks("agentvm");
+    hook(&site, "cat >>heard");
+    site.changes(&[], &[]);
+    let gone = format!("-{}/etc/ssl/certs/{}", site.root(), certificate.text().trim());
+    let heard = site.read("heard");
+    assert!(heard.lines().any(|line| line == gone), "{heard}");
+    assert!(!site.exists("etc/agentvm/ca.going"));
+    assert!(site.changes(&[], &[]).is_empty());
+}
+
 /// A guest in which we are root, with a program of Debian's that only root can use.
 fn with_pam(script: &str) -> Option<Machine> {
     let machine = Machine::new()?;
