@@ -13,6 +13,16 @@ fn kill_once(lab: &Lab, program: &str, pattern: &str, when: &str) {
     lab.guest_fake(program, &script);
 }
 
+/// The same at its `nth` such call, before it does anything.
+fn kill_nth(lab: &Lab, program: &str, pattern: &str, nth: usize) {
+    let script = format!(
+        "case \"$*\" in {pattern}) echo >>~/calls; [ $(wc -l <~/calls) != {nth} ] || kill -9 $$ ;; esac
+        PATH=${{PATH#*guest/bin:}}
+        exec {program} \"$@\""
+    );
+    lab.guest_fake(program, &script);
+}
+
 fn assert_whole(workspace: &Workspace<'_>) {
     assert_eq!(workspace.status(), "");
     workspace.git("symbolic-ref HEAD").succeeds().stdout_is("refs/heads/feature");
@@ -158,4 +168,28 @@ fn git_in_a_linked_worktree_keeps_its_lock_and_its_refs() {
     assert_eq!(ran.code, 0, "{ran}");
     lab.agent_vm("status").succeeds();
     assert_whole(&workspace);
+}
+
+/// Git would refuse each of the agent's commits.
+#[test]
+fn workspace_is_not_made_with_half_an_identity() {
+    let lab = Lab::new();
+    let mut cut = 0;
+    for (program, pattern) in [("base64", "-d"), ("tr", "*'-d '*"), ("sed", "*'&/g'*")] {
+        for nth in 1..=6 {
+            kill_nth(&lab, program, pattern, nth);
+            let ran = lab.git("push agentvm::feature").run();
+            lab.guest_sh(&format!("rm -f ~/calls \"$HOME/../bin/{program}\"")).succeeds();
+            cut += usize::from(ran.code != 0);
+            lab.git("push agentvm::feature").succeeds();
+            let name = lab.workspace("app-feature").git("config user.name").succeeds();
+            assert_eq!(
+                name.text(),
+                lab.git("config user.name").succeeds().text(),
+                "{program} {nth}"
+            );
+            lab.agent_vm("clean --force feature").succeeds();
+        }
+    }
+    assert!(cut >= 3, "only {cut} were cut off");
 }

@@ -117,7 +117,9 @@ impl World {
 
     /// A script in the workspace; "" where there is none.
     pub(crate) fn in_workspace(&mut self, script: &str) -> String {
-        self.agent.run(&format!("cd workspace/app-feature 2>/dev/null || exit 0\n{script}"))
+        // One whose making was cut off is an empty directory, and as good as none.
+        let enter = "{ cd workspace/app-feature && [ -e .git ]; } 2>/dev/null || exit 0";
+        self.agent.run(&format!("{enter}\n{script}"))
     }
 
     /// The agent leaves something; most often it commits what it changed, so that a push may come.

@@ -57,20 +57,27 @@ find_workspace() {
   [ -n "$name" ]
 }
 
-# A value for a git configuration file.
+# A value for a git configuration file. Fails where what makes it is killed.
 quoted() {
-  printf '"%s"' "$(printf %s "$1" | tr -d '\n\r' | sed 's/[\\"]/\\&/g')"
+  value=$(printf %s "$1" | tr -d '\n\r' | sed 's/[\\"]/\\&/g')
+  [ -z "$1" ] || [ -n "$value" ] || return 1
+  printf '"%s"' "$value"
 }
+
+decoded() { printf %s "$1" | base64 -d; }
 
 # What stands in a workspace's configuration: its marker, and what keeps work safe.
 workspace_settings() {
+  { name_here=$(decoded "$user_name") && email_here=$(decoded "$user_email") &&
+    name_here=$(quoted "$name_here") && email_here=$(quoted "$email_here") &&
+    ref_here=$(quoted "$ref"); } || return 1
   cat <<END
 [agentvm]
 	repo = $id
-	ref = $(quoted "$ref")
+	ref = $ref_here
 [user]
-	name = $(quoted "$(printf %s "$user_name" | base64 -d)")
-	email = $(quoted "$(printf %s "$user_email" | base64 -d)")
+	name = $name_here
+	email = $email_here
 [commit]
 	gpgSign = false
 [tag]
