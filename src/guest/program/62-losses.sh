@@ -5,10 +5,16 @@
 # own: it and all that it started are ended at the limit.
 losses() {
   find_workspace || absent
+  w=$root/$name
+  # From beside it: this program is at work nowhere.
+  (cd "$w" && mend_if_possible)
+  # What was written to files while a push replaced them.
+  [ ! -d "$w/.git/agentvm-before" ] ||
+    fail failed "a push to workspace $name is going on, or was cut off and cannot be mended now"
   area=$(mktemp -d) || fail failed 'cannot make a temporary directory in the VM'
   cat >"$area/ids"
   say workspace "$name"
-  processes_in "$(cd "$root/$name" && pwd -P)"
+  processes_in "$(cd "$w" && pwd -P)" || fail failed 'cannot look for processes in the VM'
   # shellcheck disable=SC2016 # the inner shell expands them
   timeout -k 1 "$limit" sh -c 'eval "$(printf %s "$1" | base64 -d)"' agentvm \
     "$program" "$nonce" "$hash" "$now" list-losses "p$name" "p$area" "p$rebuildable" 2>"$area/trouble"
@@ -22,23 +28,31 @@ losses() {
   esac
 }
 
-# What works in a directory (a shell, an agent, a server) or has a file below it open for writing.
+# What works in one of these directories (a shell, an agent, a server) or has a file below one open for
+# writing. Fails where that could not be learned.
 processes_in() {
-  pattern=$(as_pattern "$1")
-  find /proc/[0-9]*/cwd /proc/[0-9]*/fd -maxdepth 1 -type l \
-    '(' -lname "$pattern" -o -lname "$pattern/*" ')' 2>/dev/null |
-    while read -r link; do
-      process=${link#/proc/}
-      process=${process%%/*}
-      case $link in */fd/*) is_written "/proc/$process/fdinfo/${link##*/}" || continue ;; esac
-      printf '%s\n' "$process"
-    done | sort -un | while read -r process; do
-      words=$(tr '\0' ' ' <"/proc/$process/cmdline" 2>/dev/null | cut -c1-200)
-      # This program itself, as the parent of such a command.
-      # shellcheck disable=SC2016 # as it stands in the command line
-      case $words in 'sh -c eval "$(printf %s "$1" | base64 -d)" agentvm '*) continue ;; esac
-      say process "$process ${words% }"
-    done
+  for place; do
+    shift
+    place=$(as_pattern "$place")
+    set -- "$@" -o -lname "$place" -o -lname "$place/*"
+  done
+  shift
+  links=$(find /proc/[0-9]*/cwd /proc/[0-9]*/fd -maxdepth 1 -type l '(' "$@" ')' 2>/dev/null)
+  # Processes end while it looks, which is no failure.
+  [ $? -lt 128 ] || return 1
+  seen=' '
+  for link in $links; do
+    process=${link#/proc/}
+    process=${process%%/*}
+    case $seen in *" $process "*) continue ;; esac
+    case $link in */fd/*) is_written "/proc/$process/fdinfo/${link##*/}" || continue ;; esac
+    seen="$seen$process "
+    words=$(tr '\0' ' ' <"/proc/$process/cmdline" 2>/dev/null | cut -c1-200)
+    # This program itself, as the parent of such a command.
+    # shellcheck disable=SC2016 # as it stands in the command line
+    case $words in 'sh -c eval "$(printf %s "$1" | base64 -d)" agentvm '*) continue ;; esac
+    say process "$process ${words% }"
+  done
 }
 
 # Whether an open file is open for writing, by its /proc/PID/fdinfo/N.
@@ -74,9 +88,9 @@ list_losses() { # NAME DIR REBUILDABLE: DIR has the file ids
   place own "$w" . </dev/null || return 1
   : >"$area/linked"
   linked_worktrees || return 1
-  look_inside "$w"
-  while IFS= read -r dir <&4; do look_inside "$dir"; done 4<"$area/linked"
-  lone_modules
+  look_inside "$w" || return 1
+  while IFS= read -r dir <&4; do look_inside "$dir" || return 1; done 4<"$area/linked"
+  lone_modules || return 1
   [ "$inside_more" = 0 ] || say more_places "$inside_more"
 }
 
@@ -101,16 +115,15 @@ place() (
   esac
 )
 
-# What git status has, without what a tool makes anew, and what git looks past.
+# What git status has, without what a tool makes anew, and what git looks past. A pipe does not tell when
+# its first part was killed, and half a list would mean that the rest is nowhere.
 files() { # GITDIR
   g -c core.excludesFile=/dev/null -c status.renames=false status --porcelain=v1 -z -uall \
     --ignored=matching --ignore-submodules=dirty --no-renames >"$area/state" || return 1
   hidden_changes "$1" >"$area/hidden" || return 1
-  {
-    [ ! -s "$area/hidden" ] || swapped <"$area/hidden" | sed 's/^/HH /'
-    behind_links
-    [ ! -s "$area/state" ] || swapped <"$area/state" | sed -E "\\,$rebuildable,d"
-  } >"$area/entries"
+  swapped <"$area/hidden" >"$area/part" && sed 's/^/HH /' "$area/part" >"$area/entries" &&
+    behind_links >>"$area/entries" &&
+    swapped <"$area/state" >"$area/part" && sed -E "\\,$rebuildable,d" "$area/part" >>"$area/entries" || return 1
   said entry "$area/entries"
   [ -s "$area/entries" ] || return 0
   sed -n 's/^[?!][?!] //p' "$area/entries" | head -n 20000 | swapped | xargs -0 -r du -sk0 -- 2>/dev/null |
@@ -123,12 +136,15 @@ files() { # GITDIR
 
 # Files in the place of a submodule that is not there: git does not look at them.
 behind_links() {
-  g ls-files -s -z | swapped | sed -n "s/^160000 [0-9a-f]* [0-9]$tab//p" | while IFS= read -r path; do
+  g ls-files -s -z >"$area/all" && swapped <"$area/all" >"$area/part" &&
+    sed -n "s/^160000 [0-9a-f]* [0-9]$tab//p" "$area/part" >"$area/links" || return 1
+  while IFS= read -r path; do
     here=$(cd "./$path" 2>/dev/null && pwd -P) || continue
     top=$(unset GIT_DIR GIT_WORK_TREE && cd "$here" && g rev-parse --show-toplevel 2>/dev/null)
     [ "$top" != "$here" ] || continue
-    [ -z "$(find "$here" ! -type d ! -path "$here/.git" -print | head -n 1)" ] || printf 'GF %s\n' "$path"
-  done
+    first=$(find "$here" ! -type d ! -path "$here/.git" -print -quit) || [ $? -lt 128 ] || return 1
+    [ -z "$first" ] || printf 'GF %s\n' "$path"
+  done <"$area/links"
 }
 
 # Refs that a linked worktree has for itself; all others are the workspace's own.
@@ -187,8 +203,8 @@ lfs_objects() {
   storage=$(g config --get lfs.storage) || storage=lfs
   case $storage in /*) ;; *) storage=$(g rev-parse --path-format=absolute --git-common-dir)/$storage ;; esac
   if [ -d "$storage/objects" ]; then
-    (cd "$storage/objects" && find . -type f) |
-      sed -n 's|^\./../../\([0-9a-f]\{64\}\)$|\1|p' >"$area/lfs"
+    (cd "$storage/objects" && find . -type f) >"$area/part" || [ $? -lt 128 ] || return 1
+    sed -n 's|^\./../../\([0-9a-f]\{64\}\)$|\1|p' "$area/part" >"$area/lfs" || return 1
     say lfs_dir "$storage/objects"
   fi
   said lfs "$area/lfs"
@@ -225,9 +241,10 @@ linked() { # DIR
 
 # Repositories below a work tree, whether git ignores them or not.
 look_inside() {
-  find "$1" -path "$1/.git" -prune -o -name .git -prune -print0 2>"$area/warned" |
-    tr '\0\n' '\n?' >"$area/inside"
-  sed 's/^find: //' "$area/warned" | each unread
+  find "$1" -path "$1/.git" -prune -o -name .git -prune -print0 >"$area/part" 2>"$area/warned" ||
+    [ $? -lt 128 ] || return 1
+  tr '\0\n' '\n?' <"$area/part" >"$area/inside" && sed 's/^find: //' "$area/warned" >"$area/part" || return 1
+  each unread <"$area/part"
   while IFS= read -r found <&5; do
     is_seen "${found%/.git}" || look_at_repository "${found%/.git}"
   done 5<"$area/inside"
@@ -275,7 +292,7 @@ say_repository() { # KIND DIR
 # Git directories of submodules that have no work tree now.
 lone_modules() {
   find "$common/modules" "$common/worktrees" -name objects -type d -prune -print \
-    >"$area/modules" 2>/dev/null
+    >"$area/modules" 2>/dev/null || [ $? -lt 128 ] || return 1
   while IFS= read -r found <&5; do
     found=${found%/objects}
     { [ -f "$found/HEAD" ] && ! is_seen "$found"; } || continue

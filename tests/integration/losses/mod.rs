@@ -139,3 +139,42 @@ fn look_that_takes_too_long_is_no_answer() {
     lab.agent_vm("clean -n feature").env("GIT_AGENT_VM_TIME_LIMIT", "1").fails(6).stdout_is("");
     assert!(workspace.exists());
 }
+
+/// What an agent wrote to a file while a push replaced it is nowhere else until the next command has
+/// put it under a ref.
+#[test]
+fn what_a_push_that_was_cut_off_had_kept_beside_is_work() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let beside = "mkdir -p .git/agentvm-before/files && git rev-parse HEAD >.git/agentvm-before/moving
+        : >.git/agentvm-before/since && sleep 0.1 && echo precious >.git/agentvm-before/files/feature.txt";
+    workspace.sh(beside).succeeds();
+    lab.agent_vm("clean --dry-run feature").fails(3).stdout_has("1 commit on ref refs/rescue/");
+    let rescued = workspace.git("for-each-ref --format=%(refname) refs/rescue").succeeds().text();
+    let kept = workspace.git(["show", &format!("{}:feature.txt", rescued.trim())]).succeeds();
+    assert_eq!(kept.text(), "precious");
+}
+
+/// Half of what it had to list would pass for all of it.
+#[test]
+fn program_that_is_killed_while_it_looks_is_no_answer() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.sh("git init -q inner && git -C inner -c user.name=a -c user.email=a@example.org commit -q --allow-empty -m inner && echo notes >notes.txt").succeeds();
+    for (program, what) in [
+        ("find", "*'-name .git -prune -print0'*"),
+        ("find", "*/cwd*'-maxdepth 1'*"),
+        ("find", "*/modules*"),
+        ("tr", "*'\\0\\n \\n\\0'*"),
+        ("sed", "'-E '*"),
+    ] {
+        let path = lab.guest_sh(&format!("command -v {program}")).succeeds().text();
+        let script =
+            format!("case \"$*\" in {what}) : >~/hit; kill -9 $$ ;; esac; exec {path} \"$@\"");
+        lab.guest_fake(program, &script);
+        let ran = lab.agent_vm("clean --dry-run feature").run();
+        assert!(lab.guest_home().join("hit").exists(), "{program} {what} is not called\n{ran}");
+        assert!(ran.code != 0 && ran.errors().contains("cannot look"), "{program} {what}\n{ran}");
+        lab.guest_sh(&format!("rm ~/hit \"$HOME/../bin/{program}\"")).succeeds();
+    }
+}
