@@ -313,6 +313,27 @@ fn agent_that_goes_on_working_is_noticed() {
     assert_eq!(lab.workspace("app-other").read("late.txt"), "late\n");
 }
 
+/// Its linked worktrees are saved with a workspace, wherever they are.
+#[test]
+fn agent_that_goes_on_working_elsewhere_is_noticed() {
+    let lab = lab();
+    lab.workspace("app-feature").sh("git worktree add -q ~/outside -b outside").succeeds();
+    lab.guest_fake("gzip", "/bin/gzip \"$@\"; code=$?; echo late >~/outside/late.txt; exit $code");
+    lab.agent_vm("destroy --force").fails(3).stderr_has("/outside/late.txt");
+    assert!(is_there(&lab) && saves(&lab).is_empty());
+}
+
+/// Nobody knows then what has changed.
+#[test]
+fn look_for_changes_that_is_killed_is_no_answer() {
+    let lab = lab();
+    lab.workspace("app-feature").write("notes.txt", "only\n");
+    let find = "case \"$*\" in *-cnewer*) kill -9 $$ ;; esac; exec /usr/bin/find \"$@\"";
+    lab.guest_fake("find", find);
+    lab.agent_vm("destroy --force").fails(3).stderr_has("nobody knows what has changed");
+    assert!(is_there(&lab) && saves(&lab).is_empty());
+}
+
 #[test]
 fn destroy_that_is_killed_deletes_nothing_and_leaves_nothing() {
     let lab = lab();

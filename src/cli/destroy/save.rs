@@ -50,6 +50,8 @@ pub(super) fn everything(
     }
     check_for_changes(&guest)?;
     let place = saving.finish()?;
+    // Storing it takes its time.
+    check_for_changes(&guest)?;
     ui::note(&format!(
         "saved {} of the {} in {}; git agent-vm restore lists them",
         ui::count(count as u64, "thing"),
@@ -61,6 +63,8 @@ pub(super) fn everything(
 
 fn list(config: &Config) -> anyhow::Result<(Guest, Vec<Savable>)> {
     let _progress = Progress::start("looking what is in the VM");
+    // The clock that tells changes by their time has to be set right before.
+    access::ask(config, Need::Start, &Call::new("hello"), &[])?;
     let (guest, mut session) = access::open(config, Need::Start, &Call::new("list-for-saving"))?;
     session.set_patience(PATIENCE);
     session.send(&[])?;
@@ -107,7 +111,7 @@ fn check_for_changes(guest: &Guest) -> anyhow::Result<()> {
     }
     let mut error = Error::would_lose_work(format!(
         "something changed there meanwhile: {}",
-        changed.iter().map(|path| format!("~/workspace/{path}")).collect::<Vec<_>>().join(", ")
+        changed.join(", ")
     ));
     for process in processes.iter().take(5) {
         error = error.hint(format!("at work there: process {process}"));

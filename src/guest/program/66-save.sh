@@ -125,10 +125,28 @@ one_digit() {
 # What has changed since saving began, and who is at work.
 changed_since() {
   find_root
+  area=$(mktemp -d) || fail failed 'cannot make a temporary directory in the VM'
+  set -- "$root"
+  for admin in "$root"/*/.git/worktrees/* "$trash"/*/.git/worktrees/*; do
+    if outside_worktree; then set -- "$@" "$dir"; fi
+  done
   # shellcheck disable=SC2086 # two words, or none
-  $as_root find "$root" -xdev ! -path "$root/.lock" -cnewer "$stamp" -print0 2>/dev/null | tr '\0\n' '\n?' | head -n 5 |
-    while IFS= read -r path; do say changed "${path#"$root/"}"; done
-  processes_in "$root"
+  { $as_root find "$@" -ignore_readdir_race -xdev ! -path "$root/.lock" -cnewer "$stamp" -print0 >"$area/found" &&
+    tr '\0\n' '\n?' <"$area/found" >"$area/changed"; } 2>/dev/null || {
+    rm -rf "$area"
+    fail lose 'nobody knows what has changed there meanwhile'
+  }
+  while IFS= read -r path; do
+    # shellcheck disable=SC2088 # for people
+    case $path in
+      "$root"/*) say changed "~/workspace/${path#"$root"/}" ;;
+      ?*) say changed "$path" ;;
+    esac
+  done <<END
+$(head -n 5 "$area/changed")
+END
+  rm -rf "$area"
+  processes_in "$@" || fail failed 'cannot look for processes in the VM'
   say end ok
 }
 
