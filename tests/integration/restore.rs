@@ -208,6 +208,25 @@ fn worktree_that_a_newer_workspace_made_in_the_same_place_stays_with_that_one() 
     assert!(dir.ends_with("/app-feature/.git"), "{dir}");
 }
 
+/// Whatever it was about to change.
+#[test]
+fn locks_that_a_killed_git_has_left_stop_no_later_restore() {
+    let lab = Lab::new();
+    let tip = lab.pushed_feature().commit("agent.txt", "agent\n");
+    lab.workspace("app-feature").sh("git worktree add -q .trees/y -b y").succeeds();
+    let name = cleaned(&lab);
+    lab.pushed_feature();
+    let leave = format!(
+        "cd workspace/.trash/{name}/.git && for name in config HEAD index packed-refs refs/heads/feature \\
+        refs/heads/feature-restored worktrees/y/HEAD; do : >$name.lock; done"
+    );
+    lab.guest_sh(&leave).succeeds();
+    lab.agent_vm(["restore", &name]).succeeds().stderr_has("'app-feature-restored'");
+    let restored = lab.workspace("app-feature-restored");
+    assert_eq!(restored.tip("refs/heads/feature-restored"), tip);
+    restored.sh("[ -z \"$(find .git -name '*.lock' ! -name agentvm.lock)\" ]").succeeds();
+}
+
 #[test]
 fn restore_killed_anywhere_is_all_or_nothing() {
     let lab = Lab::new();

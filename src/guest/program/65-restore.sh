@@ -24,6 +24,7 @@ restore() {
   read_entry_name "$entry" || was=$entry
   if [ -n "$own_id" ]; then
     mend_if_free || fail failed "cannot write to $place in the VM"
+    clear_locks || fail failed "cannot take a lock of git in $place away in the VM"
     read_name_in_between
     [ "$to_ref$becomes" = "$own_ref" ] || rename_branch
     point_worktrees
@@ -39,6 +40,12 @@ restore() {
   say repo "$own_id"
   say ref "$to_ref"
   say end ok
+}
+
+# What a git that was killed has left: nobody works on what is in the trash but whoever has the lock.
+clear_locks() {
+  (git_is_running) || find "$w/.git" -path "$w/.git/objects" -prune -o \
+    -name '*.lock' ! -name agentvm.lock -exec rm -f {} +
 }
 
 # Whether a branch of a repository has a workspace. In a shell of its own, since that sets much.
