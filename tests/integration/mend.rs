@@ -93,6 +93,23 @@ fn file_that_is_neither_old_nor_new_is_kept_first() {
 }
 
 #[test]
+fn what_was_staged_meanwhile_is_kept() {
+    let lab = Lab::new();
+    let (workspace, cut) = cut_off(&lab);
+    write_journal(&workspace, &cut, THIS_BOOT);
+    workspace
+        .sh("echo staged >feature.txt && git add feature.txt && git checkout-index -f feature.txt")
+        .succeeds();
+    workspace.sh("git show HEAD:feature.txt >feature.txt").succeeds();
+    let said = next_command(&lab);
+    assert!(said.contains("what was staged is kept as"), "{said}");
+    assert_whole_at(&workspace, &cut.old);
+    let rescued = workspace.git("for-each-ref --format=%(refname) refs/rescue").succeeds().text();
+    let staged = workspace.git(["show", &format!("{}:feature.txt", rescued.trim())]).succeeds();
+    assert_eq!(staged.text(), "staged");
+}
+
+#[test]
 fn other_files_of_the_agent_stay() {
     let lab = Lab::new();
     let (workspace, cut) = cut_off(&lab);

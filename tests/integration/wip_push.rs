@@ -34,7 +34,7 @@ pub(crate) fn files_there(workspace: &Workspace<'_>) -> String {
 
 /// Nothing of a push is left that the next command would have to look at.
 pub(crate) fn assert_settled(workspace: &Workspace<'_>, head: &str) {
-    workspace.sh("! [ -s .git/agentvm-journal ] && ! [ -s .git/agentvm-received ] && ! [ -e .git/agentvm-wip ]").succeeds();
+    workspace.sh("! [ -s .git/agentvm-journal ] && ! [ -s .git/agentvm-received ] && ! [ -e .git/agentvm-wip ] && ! [ -e .git/agentvm-before ]").succeeds();
     assert_eq!(workspace.refs("refs/agentvm"), "");
     assert_eq!(workspace.tip("HEAD"), head);
     workspace.git("symbolic-ref HEAD").succeeds().stdout_is("refs/heads/feature");

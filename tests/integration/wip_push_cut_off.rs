@@ -131,3 +131,57 @@ fn host_that_goes_away_leaves_all_or_nothing() {
     }
     lab.sh("git count-objects -v; rm -rf .git/objects/tmp_objdir-agentvm-*").succeeds();
 }
+
+/// As a push of commits does.
+#[test]
+fn what_is_written_to_a_file_that_is_being_replaced_is_kept() {
+    let lab = Lab::new();
+    let (app, _) = on_feature(&lab);
+    app.commit("z.txt", "one\n");
+    app.commit(".gitattributes", "a.txt filter=agent\n");
+    app.commit("a.txt", "one\n");
+    let workspace = lab.pushed_feature();
+    let append = "git config filter.agent.smudge 'echo precious >>z.txt; sleep 0.1; cat'";
+    workspace.sh(append).succeeds();
+    app.write("z.txt", "two\n");
+    app.write("a.txt", "two\n");
+    lab.agent_vm("push --wip feature")
+        .succeeds()
+        .stderr_has("files were written to while the push replaced them")
+        .stderr_has("warning:   z.txt");
+    assert_eq!(workspace.read("z.txt"), "two\n");
+    let rescued = workspace.git("for-each-ref --format=%(refname) refs/rescue").succeeds().text();
+    let rescued = format!("{}:z.txt", rescued.trim());
+    assert_eq!(workspace.git(["show", &rescued]).succeeds().text(), "one\nprecious");
+    assert_settled(&workspace, &app.tip("feature"));
+}
+
+/// A git that has locked something and is killed leaves the lock.
+#[test]
+fn lock_that_a_killed_git_has_left_stops_no_later_command() {
+    let lab = Lab::new();
+    let (app, workspace) = on_feature(&lab);
+    let git = lab.guest_sh("command -v git").succeeds().text();
+    for (call, lock) in [
+        ("update-ref refs/agentvm/wip/host", "refs/agentvm/wip/host.lock"),
+        ("update-ref -d refs/agentvm/wip/host", "packed-refs.lock"),
+    ] {
+        app.write("feature.txt", format!("{lock}\n"));
+        lab.guest_fake(
+            "git",
+            &format!(
+                "case \"$*\" in *'{call}'*) mkdir -p .git/refs/agentvm/wip; : >.git/{lock}; kill -9 $$ ;; esac
+                exec {git} \"$@\""
+            ),
+        );
+        lab.agent_vm("push --wip feature").run();
+        lab.guest_fake("git", &format!("exec {git} \"$@\""));
+        lab.agent_vm("status").succeeds();
+        assert_settled(&workspace, &app.tip("feature"));
+        workspace.sh(&format!("! [ -e .git/{lock} ]")).succeeds();
+        workspace.git("checkout -q feature.txt").succeeds();
+        lab.agent_vm("push --wip feature").succeeds();
+        assert_eq!(workspace.read("feature.txt"), format!("{lock}\n"));
+        workspace.git("checkout -q feature.txt").succeeds();
+    }
+}

@@ -162,8 +162,7 @@ keep_branch() {
 # What files that the host has not committed came with; no longer needed once the journal is closed.
 forget_sent() {
   [ -d "$w/.git/agentvm-wip" ] || return 0
-  g update-ref -d refs/agentvm/wip/host
-  rm -rf "$w/.git/agentvm-wip"
+  g update-ref -d refs/agentvm/wip/host && rm -rf "$w/.git/agentvm-wip"
 }
 
 # All files are at $new, the ref is not: back to $old. If the agent has changed files since, on to
@@ -267,11 +266,20 @@ put_files() {
     GIT_INDEX_FILE=$index g checkout-index -f -q -z --stdin <"$list" || return 1
   # One that is right already keeps its flags.
   g diff-index --cached --quiet "$(tree_of "$from")" -- 2>/dev/null ||
-    g read-tree "$(tree_of "$from")" || return 1
+    { keep_staged && g read-tree "$(tree_of "$from")"; } || return 1
   g update-index -q --refresh >/dev/null 2>&1
   # A killed one leaves its lock.
   [ $? -lt 128 ] || return 1
   rm -f "$list" "$list".* "$index"
+}
+
+# What somebody has staged meanwhile may be no file any more. An index that git cannot read, as a power
+# cut leaves it, holds nothing that could be kept.
+keep_staged() {
+  ! g diff-index --cached --quiet "$(tree_of "$to")" -- 2>/dev/null || return 0
+  seen=$(g write-tree 2>/dev/null) || { [ $? -eq 128 ]; return; }
+  keep_seen 'staged when a push was cut off' 'cut-off push' || return 1
+  warn "a push was cut off: what was staged is kept as $(printf %.10s "$kept") under refs/rescue/"
 }
 
 # The part of put_files that looks for work.
@@ -340,7 +348,6 @@ forget_lists() {
 # whoever made them is gone. A push that has begun holds our lock; here nobody else does. Fails where
 # not all of it could be done.
 clear_leftovers() {
-  [ -s "$w/.git/agentvm-journal" ] || forget_sent
   forget_lists
   read_boot_time
   began=
@@ -363,6 +370,7 @@ clear_leftovers() {
   done <<END
 $locks
 END
+  [ -s "$w/.git/agentvm-journal" ] || forget_sent
 }
 
 # Sets $booted to when this machine was started, by its own clock.

@@ -156,8 +156,9 @@ report_additions() {
   echo '=saw-paths'
 }
 
-# Room on the disk that is not looked at more closely, in bytes.
-plenty=$((4 << 30))
+# Room on the disk for whatever is done besides a push, in bytes, and room that is not looked at more
+# closely by one.
+plenty=$((4 << 30)) boundless=$((32 << 30))
 
 # read_room GITDIR: sets $room to the bytes that were free when the session began, and $measured to all
 # that was measured. Fails where nobody knows.
@@ -170,7 +171,7 @@ read_room() {
 
 # Whether what $new adds to the files fits on the disk.
 report_room() {
-  read_room "$gitdir" && [ "$room" -lt "$plenty" ] || return 0
+  read_room "$gitdir" && [ "$room" -lt "$boundless" ] || return 0
   # It was measured before the objects came.
   # shellcheck disable=SC2046 # three words
   set_room $(measure .) || return 0
@@ -273,13 +274,7 @@ hook_push_to_checkout() { # NEW
   esac
   { read_head && read_tip "$ref"; } || refuse_push 'git was killed in the workspace'
   [ "$head $tip" = "$ref $old" ] || refuse_push "$ref has moved meanwhile; fetch first"
-  read_boot
-  journal=$gitdir/agentvm-journal
-  printf '%s %s %s %s %s end\n' "$ref" "$old" "$new" "$nonce" "$this_boot" >"$journal" ||
-    { empty "$journal"; refuse_push 'cannot write to the workspace'; }
-  [ ! -d "$gitdir/agentvm-before" ] || printf '%s\n' "$old" >"$gitdir/agentvm-before/moving"
-  # It has to be on the disk before the first file moves; what the files need, mend gives them.
-  flush_file "$journal"
+  open_journal || refuse_push 'cannot write to the workspace'
   said=$(g -c advice.detachedHead=false checkout -q --no-overwrite-ignore --detach "$new" 2>&1) && exit 0
   code=$?
   printf '%s\n' "$said" >&2
@@ -297,6 +292,20 @@ hook_push_to_checkout() { # NEW
       mend || warn 'error: the workspace could not be put back at once; the next command does it' ;;
   esac
   exit 1
+}
+
+# From here on files may move. It has to be on the disk before the first one does; what the files need,
+# mend gives them.
+open_journal() {
+  read_boot
+  journal=$gitdir/agentvm-journal
+  [ ! -d "$gitdir/agentvm-before" ] || printf '%s\n' "$old" >"$gitdir/agentvm-before/moving" || return 1
+  if printf '%s %s %s %s %s end\n' "$ref" "$old" "$new" "$nonce" "$this_boot" >"$journal"; then
+    flush_file "$journal"
+  else
+    empty "$journal"
+    return 1
+  fi
 }
 
 # Files in the way, ignored ones included, are named before anything moves.

@@ -241,7 +241,7 @@ apply() {
   old=$1 new=$2
   find_workspace || absent
   cd -P "$root/$name" || fail failed "cannot enter $root/$name in the VM"
-  w=$PWD
+  w=$PWD gitdir=$PWD/.git
   can_write "$w/.git/agentvm.lock" || fail failed "cannot write to $w in the VM"
   exec 9>"$w/.git/agentvm.lock"
   flock -w 60 9 || fail failed "another command is at work in workspace $name, and does not end"
@@ -254,7 +254,6 @@ apply() {
     exec 2>&1
     GIT_ALTERNATE_OBJECT_DIRECTORIES=.git/agentvm-wip/new
     export GIT_ALTERNATE_OBJECT_DIRECTORIES
-    gitdir=$w/.git
     refuse_dirty
     refuse_hidden
     refuse_what_is_in_the_way
@@ -265,10 +264,10 @@ apply() {
   say end ok
 }
 
-# Ends a session that has moved nothing, or put it back.
+# Ends a session that has moved nothing, or put it back. What cannot be tidied up now, the next command
+# does.
 give_up() {
-  forget_sent
-  empty "$w/.git/agentvm-received"
+  mend_all
   fail "$@"
 }
 
@@ -327,13 +326,7 @@ move_files() {
     printf '..\n' >"$side/commondir" && printf '%s\n' "$old" >"$side/HEAD" &&
       { [ ! -e "$w/.git/index" ] || cp -p "$w/.git/index" "$side/index"; } && flush
   } || give_up failed "cannot write to $w in the VM"
-  read_boot
-  journal=$w/.git/agentvm-journal
-  printf '%s %s %s %s %s end\n' "$ref" "$old" "$new" "$nonce" "$this_boot" >"$journal" || {
-    empty "$journal"
-    give_up failed "cannot write to $w in the VM"
-  }
-  flush_file "$journal"
+  open_journal || give_up failed "cannot write to $w in the VM"
   said=$(
     GIT_DIR=$side GIT_WORK_TREE=$w
     export GIT_DIR GIT_WORK_TREE
@@ -344,16 +337,17 @@ move_files() {
   # From here on they are there to stay.
   empty "$journal"
   flush_file "$journal"
-  forget_sent
-  empty "$w/.git/agentvm-received"
+  mend_all
 }
 
 put_back() {
   case $1 in
     *'would be overwritten'* | *'would lose untracked'*)
+      # Nothing has moved.
+      rm -rf "$gitdir/agentvm-before"
       empty "$journal"
       give_up lose "$1" ;;
   esac
-  mend || fail failed "$1; the workspace could not be put back at once, and the next command does it"
-  give_up failed "$1; the workspace is as it was"
+  mend_all || fail failed "$1; the workspace could not be put back at once, and the next command does it"
+  fail failed "$1; the workspace is as it was"
 }
