@@ -2,7 +2,8 @@
 //! `git agent-vm status`, whose JSON is part of the interface.
 //!
 //! What could not be learned is `None` with the reason beside it, never 0. Starts nothing, and changes
-//! nothing but the clock of a VM of ours that is wrong.
+//! nothing but what was cut off: the guest mends a push that was killed, and the clock of a VM of ours
+//! that is wrong is set right.
 
 use std::time::Duration;
 

@@ -23,7 +23,8 @@ use crate::wip::snapshot::{self, Snapshot};
 /// commit that the branch here and the workspace have in common. Where there is no such branch here,
 /// with the default branch (what origin/HEAD names, else main or master). It is git diff that shows
 /// it, with your pager and your settings; more options are git's, as is the exit code. The workspace
-/// is left exactly as it is, whatever runs in it meanwhile. What was shown is kept, as by fetch --wip.
+/// is left exactly as it is, whatever runs in it meanwhile; only a push that was cut off is mended
+/// first. What was shown is kept, as by fetch --wip.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "git agent-vm diff [OPTIONS OF GIT DIFF] <BRANCH> [-- PATHS]",

@@ -31,7 +31,8 @@ Examples:
   git agent-vm fetch --wip feature      then: git show agentvm/wip/feature
 
 Work that is not committed stays in the workspace. git agent-vm diff shows it, and --wip brings a
-copy of it, as a commit that refs/agentvm/wip/BRANCH names; no branch moves by that.")]
+copy of it, as a commit that refs/agentvm/wip/BRANCH names; no branch moves by that. In the
+workspace nothing changes; only a push that was cut off is mended first.")]
 pub(super) struct Args {
     /// The branch whose workspace is meant
     branch: BranchName,

@@ -43,7 +43,7 @@ fn page() -> String {
 }
 
 /// When the pages last changed in substance.
-const DATE: &str = "2026-11-25";
+const DATE: &str = "2026-11-26";
 
 const DESCRIPTION: &str = "\
 A branch gets a repository of its own, its \\fIworkspace\\fR, inside one VM, where a coding agent may do as it likes.
@@ -82,6 +82,17 @@ fn arguments(command: &Command, wanted: impl Fn(&clap::Arg) -> bool) -> Vec<u8> 
             .collect();
         if argument.get_action().takes_values() && !values.is_empty() {
             help = format!("{help}: {}", values.join(", "));
+        }
+        if argument.get_action().takes_values() {
+            let defaults: Vec<_> =
+                argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+            if !defaults.is_empty() {
+                help = format!("{help} [default: {}]", defaults.join(" "));
+            }
+        }
+        if let Some(aliases) = argument.get_visible_aliases() {
+            let aliases: Vec<String> = aliases.iter().map(|name| format!("--{name}")).collect();
+            help = format!("{help} [alias: {}]", aliases.join(", "));
         }
         let shown = argument.to_string();
         let shown = match argument.get_short() {

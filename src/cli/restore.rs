@@ -23,9 +23,10 @@ use crate::workspace::WorkspaceName;
 /// List what is in the trash or was saved, or bring it back
 ///
 /// The trash is in the VM; what destroy --force saved is on this machine. Without NAME all of it is
-/// listed. NAME is what the list shows, or a branch of this repository: then the newest of its
-/// workspaces comes back. Nothing that is there is overwritten. Where the workspace's name is taken,
-/// or its branch has a workspace again, both get -restored added.
+/// listed, and a VM that is stopped is started for that, with --json too. NAME is what the list shows,
+/// or a branch of this repository: then the newest of its workspaces comes back. Nothing that is there
+/// is overwritten. Where the workspace's name is taken, or its branch has a workspace again, both get
+/// -restored added.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -12,6 +12,10 @@ use crate::ui;
 use crate::vm::{self, IfAbsent, Provider, Resources, Status};
 
 /// Make the VM, or start it
+///
+/// Sets it up with what common/ names, and puts Google's credentials of yours into it, if there are
+/// any; so does whatever else makes or starts it. git config --global agentvm.credentials none, before
+/// that, keeps them out.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Virtual processors (a new VM: as many as this machine has, at most 4)

@@ -9,7 +9,7 @@ use crate::sanitize;
 
 /// What `doctor` says of an id elsewhere.
 pub(super) const RULE: &str =
-    "an id stands in the configuration of its own repository alone, where the product writes it";
+    "an id stands in the configuration of its own repository alone, where git agent-vm writes it";
 
 /// Whether an id that git found in `scope` and `origin` (as `git config` names them) is the
 /// repository's own. In the user's configuration, in an included file or on a command line it would be

@@ -23,7 +23,7 @@ pub struct Redirect {
     pub hint: String,
 }
 
-/// Decides on the design's three cases; `None`: the refspecs mean what they say.
+/// Decides which branch is meant; `None`: the refspecs mean what they say.
 pub fn redirect(
     helper: &Helper,
     session: &Session,

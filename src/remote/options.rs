@@ -85,7 +85,7 @@ impl Options {
             "cloning" => self.cloning = flag,
             "filter" => self.filter = Some(value.to_owned()),
             "object-format" => self.object_format = true,
-            // Tags come only by `git agent-vm fetch --tags`; asked for or not, none are listed.
+            // Asked for or not, no tags are listed.
             "followtags" => {}
             // A workspace never asks for one. Where it must be signed, git says that we cannot.
             "pushcert" => return value == "if-asked",

@@ -123,6 +123,7 @@ fn every_block_of_the_documentation_is_known() {
     let known = [
         ("README.md", "git push agentvm::feature ", "three_commands_of_the_readme_work"),
         ("README.md", "scripts/quickstart ", "scripts_that_are_named_are_there"),
+        ("README.md", "cargo install ", "programs_are_installed_as_by_quickstart"),
         ("README.md", "$ git ", "tour_of_the_readme_prints_what_it_shows, real_vm"),
         ("README.md", "git config --global agentvm.provider ssh", "host_of_others_is_set_as_shown"),
         ("common/README.md", "mkdir -p ~/.config/agentvm/packages", "common_is_replaced_as_shown"),
@@ -238,6 +239,23 @@ fn scripts_that_are_named_are_there() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn programs_are_installed_as_by_quickstart() {
+    let lab = Lab::host_only("home");
+    let blocks = markdown("README.md");
+    let block = blocks.iter().find(|block| block.lines[0].starts_with("cargo install ")).unwrap();
+    let commands = commands(block);
+    // It takes minutes, and quickstart does it.
+    let install = commands[0].replace("cargo install ", "").replace('~', "\"$HOME");
+    assert!(read("scripts/quickstart").contains(&format!("{install}\"")), "{install}");
+    for command in &commands[1..] {
+        lab.host("sh", ["-c", command]).in_dir(env!("CARGO_MANIFEST_DIR")).succeeds();
+    }
+    for page in ["git-agent-vm.1", "git-remote-agentvm.1"] {
+        assert!(lab.home().join(".local/share/man/man1").join(page).is_file(), "{page}");
     }
 }
 
