@@ -51,15 +51,16 @@ impl Kind {
 }
 
 /// What a user would type next. Each of them has to mend whatever was cut off.
-const ORDINARY: [&str; 4] = [
+const ORDINARY: [&str; 5] = [
     "push agentvm::feature",
     "fetch agentvm::feature",
     "agent-vm status",
+    "agent-vm fetch --wip feature",
     "agent-vm connect feature -- true",
 ];
 
 /// Commands that a fault meets.
-pub(crate) const COMMANDS: [(usize, &str); 9] = [
+pub(crate) const COMMANDS: [(usize, &str); 12] = [
     (40, "push agentvm::feature"),
     (12, "push --force agentvm::feature"),
     (10, "push agentvm::feature feature feature:refs/heads/extra-N"),
@@ -69,6 +70,9 @@ pub(crate) const COMMANDS: [(usize, &str); 9] = [
     (6, "agent-vm connect feature -- true"),
     (4, "agent-vm status"),
     (4, "agent-vm clean --force feature"),
+    (4, "agent-vm clean --dry-run feature"),
+    (4, "agent-vm fetch --wip feature"),
+    (4, "agent-vm diff feature --stat"),
 ];
 
 /// How an ordinary command may fail for a good reason: somebody's work is in the way, and is named.

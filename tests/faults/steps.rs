@@ -57,13 +57,15 @@ const HOW: [&str; 9] = [
 ];
 
 /// Commands whose steps are gone through.
-const COMMANDS: [(usize, &str); 6] = [
+const COMMANDS: [(usize, &str); 8] = [
     (40, "push agentvm::feature"),
     (15, "push --force agentvm::feature"),
     (10, "push agentvm::feature feature feature:refs/heads/extra-N"),
     (10, "fetch agentvm::feature"),
     (15, "agent-vm status"),
     (10, "agent-vm connect feature -- true"),
+    (5, "agent-vm clean --dry-run feature"),
+    (5, "agent-vm fetch --wip feature"),
 ];
 
 pub(crate) fn install(world: &mut World) {
