@@ -16,6 +16,14 @@ sudo -n grep -rlaF -D skip --exclude-dir=proc --exclude-dir=sys --exclude-dir=de
 sudo -n grep -lsaF -f ~agent/word /proc/[0-9]*/cmdline /proc/[0-9]*/environ
 rm ~/word";
 
+/// The same, again and again until there is a file ~/stop, in command lines and environments.
+const WATCH: &str = "cat >~/word
+until [ -e ~/stop ]; do
+    sudo -n grep -lsaF -f ~agent/word /proc/[0-9]*/cmdline /proc/[0-9]*/environ
+    sleep 0.2
+done
+rm ~/word ~/stop";
+
 pub(super) fn credentials_reach_the_agent_alone(vm: &Vm) {
     step("credentials reach the agent alone");
     let secret = &format!("s3cret-of-the-test-{}", std::process::id());
@@ -27,6 +35,7 @@ pub(super) fn credentials_reach_the_agent_alone(vm: &Vm) {
         fs_err::write(&key, json).unwrap();
     };
     write("one");
+    let watch = vm.agent_alone(WATCH).within_seconds(START).stdin(secret.as_str()).background();
     let start = vm.agent_vm("start").env("ANTHROPIC_VERTEX_PROJECT_ID", "it's mine");
     let mut start = start.background();
     let mut seen = Vec::new();
@@ -35,6 +44,9 @@ pub(super) fn credentials_reach_the_agent_alone(vm: &Vm) {
     }
     start.finish().stderr_has("put the Google credentials of").stderr_lacks("warning: ");
     assert_eq!(seen, [] as [&str; 0]);
+    vm.agent_alone("touch ~/stop").succeeds();
+    let watch = watch.finish();
+    assert_eq!((watch.code, watch.text()), (0, String::new()));
     let shown = format!("600 agent\n{PLACE}|it's mine|us-central1|true|\n{{\"type\": \"one\"");
     vm.agent(&format!(
         "stat -c '%a %U' {PLACE}; printf '%s|' \"$GOOGLE_APPLICATION_CREDENTIALS\" \
@@ -43,7 +55,7 @@ pub(super) fn credentials_reach_the_agent_alone(vm: &Vm) {
     ))
     .succeeds()
     .stdout_is(&shown);
-    vm.agent(SEARCH).within_seconds(START).stdin(secret.as_str()).run().stdout_is(PLACE);
+    vm.agent(SEARCH).within_seconds(START).stdin(secret.as_str()).succeeds().stdout_is(PLACE);
 
     write("two");
     vm.agent(&format!("head -c 14 {PLACE}")).succeeds().stdout_is("{\"type\": \"two\"");
@@ -52,7 +64,7 @@ pub(super) fn credentials_reach_the_agent_alone(vm: &Vm) {
     vm.agent(&format!("test ! -e {PLACE}; echo \"[$GOOGLE_APPLICATION_CREDENTIALS]\""))
         .succeeds()
         .stdout_is("[]");
-    vm.agent(SEARCH).within_seconds(START).stdin(secret.as_str()).run().stdout_is("");
+    vm.agent(SEARCH).within_seconds(START).stdin(secret.as_str()).succeeds().stdout_is("");
     vm.git("config --global --unset agentvm.credentials").succeeds();
     fs_err::remove_file(&key).unwrap();
     vm.agent_vm("start").succeeds();
