@@ -22,6 +22,7 @@ mod fetch_cut_off;
 mod handover;
 mod help;
 mod home_files;
+mod host_locks;
 mod hostile;
 mod identity;
 mod identity_names;
