@@ -3,6 +3,24 @@
 use crate::support::Lab;
 
 #[test]
+fn lock_on_a_state_of_a_workspace_hinders_no_look_at_it() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let lock = ".git/refs/agentvm/wip/feature.lock";
+    for (text, verb, age) in [
+        ("one\n", "fetch --wip feature", "1 hour ago"),
+        ("two\n", "diff feature", "1 hour ago"),
+        ("three\n", "fetch --wip feature", "now"),
+    ] {
+        workspace.write("new.txt", text);
+        lab.sh(&format!("mkdir -p .git/refs/agentvm/wip && touch -d '{age}' {lock}")).succeeds();
+        lab.agent_vm(verb).succeeds();
+        lab.git("show refs/agentvm/wip/feature:new.txt").succeeds().stdout_is(text.trim());
+        assert!(!lab.app().has(lock));
+    }
+}
+
+#[test]
 fn lock_on_the_configuration_is_waited_for_or_told() {
     let lab = Lab::new();
     lab.git("branch other").succeeds();
