@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::changes::Changes;
 use super::record::{self, Source};
 use super::{NAMESPACE, last_seen};
+use crate::error;
 use crate::git::{ObjectId, Repo, program_error};
 use crate::sanitize::GuestText;
 use crate::ui;
@@ -60,8 +61,9 @@ pub fn tidy(repo: &Repo, source: &Source) -> anyhow::Result<()> {
     let last = last_seen(repo, source);
     let mut old = below(repo, &source.prefix())?;
     old.retain(|kept| kept.elsewhere && kept.is_older_than(OLD) && last.as_ref() != Some(&kept.id));
-    drop_all(repo, &old)?;
-    if !old.is_empty() {
+    if let Err(error) = drop_all(repo, &old) {
+        error::warn(&error);
+    } else if !old.is_empty() {
         ui::note(&format!(
             "no longer kept, since branches or tags here have it: {}",
             ui::count(old.len() as u64, "commit")
@@ -76,7 +78,14 @@ pub fn drop_all(repo: &Repo, kept: &[Kept]) -> anyhow::Result<()> {
     for kept in kept {
         changes.drop_ref(kept.name.clone(), kept.id.clone());
     }
-    changes.apply(repo)?;
+    if let Some(error) = changes.make_and_drop(repo)? {
+        // Another command may have dropped them.
+        for Kept { name, .. } in kept {
+            if repo.ref_tip(name)?.is_some() {
+                return Err(error.into());
+            }
+        }
+    }
     for Kept { source, id, .. } in kept {
         let Some(source) = source else { continue };
         if repo.refs_below(&source.prefix())?.is_empty() {
