@@ -49,6 +49,7 @@ mod repositories;
 mod rest;
 mod restore;
 mod rewritten;
+mod saved;
 mod scale;
 mod side_by_side;
 mod ssh_config;
