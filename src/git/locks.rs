@@ -67,11 +67,12 @@ impl Repo {
     }
 }
 
-/// How old a lock is; `None`: there is none. One from the future is as old as can be.
+/// How old a lock is; `None`: there is none. Clocks jump and differ, so one from the future is as old
+/// as it is far.
 #[must_use]
 pub fn age(lock: &Path) -> Option<Duration> {
     let written = std::fs::symlink_metadata(lock).and_then(|meta| meta.modified()).ok()?;
-    Some(written.elapsed().unwrap_or(Duration::MAX))
+    Some(written.elapsed().unwrap_or_else(|error| error.duration()))
 }
 
 /// Says what to do about a lock that may be the user's own git's, if it is there.

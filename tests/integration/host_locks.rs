@@ -87,7 +87,8 @@ fn lock_on_a_state_of_a_workspace_hinders_no_look_at_it() {
     for (text, verb, age) in [
         ("one\n", "fetch --wip feature", "1 hour ago"),
         ("two\n", "diff feature", "1 hour ago"),
-        ("three\n", "fetch --wip feature", "now"),
+        ("three\n", "fetch --wip feature", "2 days"),
+        ("four\n", "fetch --wip feature", "now"),
     ] {
         workspace.write("new.txt", text);
         lab.sh(&format!("mkdir -p .git/refs/agentvm/wip && touch -d '{age}' {lock}")).succeeds();
