@@ -13,6 +13,7 @@ use crate::hash;
 use crate::process::{Cmd, Output, ProcessError};
 
 mod beside;
+pub mod locks;
 mod objects;
 mod refs;
 mod trees;
@@ -253,8 +254,7 @@ impl Repo {
 
     /// Sets a key in the configuration that all worktrees share.
     pub fn set_config(&self, key: &str, value: &str) -> anyhow::Result<()> {
-        self.run(&["config", "--local", key, value])
-            .map(|_| ())
+        self.change_config(&["config", "--local", key, value])
             .with_context(|| format!("cannot set {key} in {}", self.common_dir.display()))
     }
 

@@ -14,7 +14,7 @@ use crate::branch::BranchName;
 use crate::guest::trash::SavableKind;
 use crate::guest::{Call, Guest};
 use crate::identity::RepoId;
-use crate::state;
+use crate::state::{self, Lock};
 use crate::ui;
 use crate::workspace::WorkspaceName;
 
@@ -24,8 +24,10 @@ mod sink;
 pub use saving::Saving;
 
 const MANIFEST: &str = "manifest.json";
-/// What is not whole yet has this at the end of its name.
+/// What is not whole yet, or no longer, has this at the end of its name.
 const UNFINISHED: &str = ".part";
+/// Held by whoever saves, whichever VM it is.
+const LOCK: &str = ".lock";
 
 /// What one `destroy` saved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,9 +97,13 @@ pub struct Saved {
 /// Everything that was saved, of all VMs, the newest last. What cannot be read is warned about.
 pub fn all() -> anyhow::Result<Vec<Saved>> {
     let mut found = Vec::new();
-    for vm in directories(&place()?)? {
+    let place = place()?;
+    if let Err(error) = sweep_if_free(&place) {
+        ui::warning(&format!("{error:#}"));
+    }
+    for vm in directories(&place)? {
         for dir in directories(&vm)? {
-            if dir.extension().is_some_and(|end| end == &UNFINISHED[1..]) {
+            if is_unfinished(&dir) {
                 continue;
             }
             match read(&dir) {
@@ -163,20 +169,50 @@ impl Saved {
         Ok((guest, entry))
     }
 
-    /// Removes it from this machine; with the last of them, the directory.
+    /// Removes it from this machine; with the last of them, the directory. That one gets another name
+    /// first, so that it is never one that cannot be read.
     pub fn remove(&self) -> anyhow::Result<()> {
-        fs_err::remove_file(self.file())?;
-        let last = !read(&self.dir)?
-            .items
-            .iter()
-            .enumerate()
-            .any(|(index, _)| self.dir.join(file_name(index)).exists());
-        if last {
-            fs_err::remove_file(self.dir.join(MANIFEST))?;
-            fs_err::remove_dir(&self.dir)?;
+        let items = read(&self.dir)?.items;
+        let mut others = (0..items.len()).filter(|index| *index != self.index);
+        if others.any(|index| self.dir.join(file_name(index)).exists()) {
+            fs_err::remove_file(self.file())?;
+        } else {
+            let gone = self.dir.with_extension(&UNFINISHED[1..]);
+            fs_err::rename(&self.dir, &gone)?;
+            // What stays is swept.
+            std::fs::remove_dir_all(&gone).ok();
         }
         Ok(())
     }
+}
+
+/// Takes away what commands left that were killed, of any VM, unless one saves just now.
+fn sweep_if_free(place: &Path) -> anyhow::Result<()> {
+    if !place.exists() {
+        return Ok(());
+    }
+    match Lock::take_free(&place.join(LOCK), "git agent-vm to clear up after one that was killed")?
+    {
+        Some(lock) => sweep(place, &lock),
+        None => Ok(()),
+    }
+}
+
+fn sweep(place: &Path, _lock: &Lock) -> anyhow::Result<()> {
+    for vm in directories(place)? {
+        for left in directories(&vm)?.iter().filter(|dir| is_unfinished(dir)) {
+            match fs_err::remove_dir_all(left) {
+                // Whoever removes a saved thing has no lock.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                outcome => outcome?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_unfinished(dir: &Path) -> bool {
+    dir.extension().is_some_and(|end| end == &UNFINISHED[1..])
 }
 
 fn place() -> anyhow::Result<PathBuf> {

@@ -72,14 +72,7 @@ impl Lock {
     /// Takes the lock at `path`. If another command has it, says so with what that one is doing
     /// and waits.
     pub fn take(path: &Path, doing: &str) -> anyhow::Result<Self> {
-        let file = std::fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .with_context(|| format!("cannot open the lock {}", path.display()))?;
+        let file = open_lock(path)?;
         if !try_lock(&file, path)? {
             let holder = std::fs::read_to_string(path).unwrap_or_default();
             let holder = if holder.is_empty() { "another command" } else { holder.trim() };
@@ -92,11 +85,21 @@ impl Lock {
                 std::thread::sleep(Duration::from_millis(100));
             }
         }
+        Ok(Self::held(file, doing))
+    }
+
+    /// Takes the lock at `path`, if no other command has it.
+    pub fn take_free(path: &Path, doing: &str) -> anyhow::Result<Option<Self>> {
+        let file = open_lock(path)?;
+        Ok(try_lock(&file, path)?.then(|| Self::held(file, doing)))
+    }
+
+    fn held(file: File, doing: &str) -> Self {
         // What stands in the file only serves the message above.
         let line = format!("{doing} (process {})\n", std::process::id());
         file.set_len(0).ok();
         std::os::unix::fs::FileExt::write_all_at(&file, line.as_bytes(), 0).ok();
-        Ok(Self { file })
+        Self { file }
     }
 
     /// Runs `start`, which starts a process that holds the lock as well: it is free when both have
@@ -109,6 +112,17 @@ impl Lock {
         fcntl_setfd(&self.file, FdFlags::CLOEXEC)?;
         Ok(started)
     }
+}
+
+fn open_lock(path: &Path) -> anyhow::Result<File> {
+    std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cannot open the lock {}", path.display()))
 }
 
 fn try_lock(file: &File, path: &Path) -> anyhow::Result<bool> {
@@ -140,6 +154,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         drop(Lock::take(&path, "one").unwrap());
-        Lock::take(&path, "two").unwrap();
+        let two = Lock::take(&path, "two").unwrap();
+        assert!(Lock::take_free(&path, "three").unwrap().is_none());
+        drop(two);
+        assert!(Lock::take_free(&path, "three").unwrap().is_some());
     }
 }

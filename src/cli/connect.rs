@@ -42,7 +42,7 @@ Examples:
   git agent-vm connect -- df -h                      in ~/workspace
 
 Exit codes with a command: its own; 128 and the number of the signal that ended it; 125 where it
-could not be started or its end is not known.")]
+could not be started, its end is not known, or a file had no room for what it printed.")]
 pub(super) struct Args {
     /// The branch whose workspace is meant
     branch: Option<BranchName>,

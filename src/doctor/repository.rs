@@ -1,9 +1,10 @@
 //! Lock files that a git which was killed left in this repository.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::{Check, Situation, shell_path};
+use crate::git::locks::ABANDONED;
 
 /// What git leaves behind when it is killed, and what that does. Also looked for in workspaces, see
 /// `guest/doctor.sh`.
@@ -16,9 +17,6 @@ pub(super) const LOCKS: &[(&str, &str)] = &[
     ("packed-refs.lock", "git refuses to delete refs and to pack them"),
     ("shallow.lock", "git refuses to deepen"),
 ];
-
-/// No git works this long on any of them.
-pub(super) const STALE: Duration = Duration::from_secs(3600);
 
 pub(super) fn look(situation: &Situation) -> Vec<Check> {
     let Some(repo) = &situation.repo else { return Vec::new() };
@@ -40,7 +38,7 @@ fn locks(dir: &Path) -> Vec<Check> {
             let written = std::fs::symlink_metadata(&path).ok()?.modified().ok()?;
             let age = SystemTime::now().duration_since(written).ok()?;
             let fix = format!("rm {}", shell_path(&path));
-            (age >= STALE)
+            (age >= ABANDONED)
                 .then(|| stale(&path.display().to_string(), age.as_secs(), effect).fix(fix))
         })
         .collect()
@@ -63,6 +61,8 @@ fn duration(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

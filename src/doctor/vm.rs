@@ -7,6 +7,7 @@ use super::{Check, Situation, network, repository, shell_word};
 use crate::clock;
 use crate::config::{Config, ProviderKind};
 use crate::error::{self, Kind};
+use crate::git::locks::ABANDONED;
 use crate::guest::{Call, Guest, Session};
 use crate::packages::Package;
 use crate::sanitize::GuestText;
@@ -155,7 +156,7 @@ fn ssh_host(situation: &Situation) -> Vec<Check> {
 fn guest(config: &Config, endpoint: Endpoint, describe: &str) -> Vec<Check> {
     const ID: &str = "reachable";
     let guest = Guest::new(endpoint, describe.to_owned());
-    let mut call = Call::of(PROGRAM, "locks").arg(repository::STALE.as_secs().to_string());
+    let mut call = Call::of(PROGRAM, "locks").arg(ABANDONED.as_secs().to_string());
     for (name, _) in repository::LOCKS {
         call = call.arg(name);
     }

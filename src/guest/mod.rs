@@ -142,7 +142,8 @@ impl Guest {
         if !stdin {
             ssh = ssh.no_stdin();
         }
-        let exit = ssh.interactive().map_err(|error| self.explain(OpenError::Process(error)))?;
+        let exit =
+            ssh.interactive_whole().map_err(|error| self.explain(OpenError::Process(error)))?;
         if exit != Exit::Code(255) {
             return Ok(Some(exit.shell_code()));
         }

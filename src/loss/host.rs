@@ -104,7 +104,8 @@ pub fn tips_of_modules(repo: &Repo, cap: usize) -> anyhow::Result<Vec<ObjectId>>
     Ok(tips)
 }
 
-fn modules(repo: &Repo) -> Vec<Repo> {
+/// The repositories of submodules, initialized or once so.
+pub fn modules(repo: &Repo) -> Vec<Repo> {
     let mut found = Vec::new();
     find_modules(&repo.common_dir().join("modules"), DEPTH, &mut found);
     let worktrees = std::fs::read_dir(repo.common_dir().join("worktrees"));

@@ -16,7 +16,7 @@ pub mod rebuildable;
 mod save;
 pub mod table;
 
-pub use host::tips_of_modules;
+pub use host::{modules, tips_of_modules};
 use save::Saver;
 pub use save::{Address, save_beside};
 

@@ -18,6 +18,7 @@ mod exit;
 mod limits;
 mod running;
 mod trace;
+mod whole;
 
 pub use exit::Exit;
 pub use limits::{hurry, within_limits};
@@ -62,6 +63,9 @@ pub enum ProcessError {
     /// The limit of time was reached, and the program was ended.
     #[error("'{0}' gave no result in {1:?}")]
     TimedOut(String, Duration),
+    /// What it printed could not be written where it was to go.
+    #[error("cannot write what '{0}' printed: {1}")]
+    Lost(String, #[source] io::Error),
     /// It printed more than the cap in bytes, and was ended.
     #[error("'{0}' printed more than {1} bytes")]
     TooMuchOutput(String, usize),

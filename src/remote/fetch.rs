@@ -9,10 +9,11 @@ use crate::git::{ObjectId, Repo};
 use crate::process::Cmd;
 use crate::remote::clashes;
 use crate::remote::incoming::Incoming;
-use crate::remote::keep::{self, Told};
+use crate::remote::keep::{self, Source, Told};
 use crate::remote::options::{Options, Verbosity};
 use crate::remote::relay::Stopped;
 use crate::remote::session::{Session, Transfer};
+use crate::remote::submodules;
 use crate::ui;
 
 /// The most memory that unpacking may take for data, in bytes. A pack of 16 KB can unfold into
@@ -78,7 +79,8 @@ pub fn run(
             .into());
     }
     // HEAD stands for the branch: the agent may have another one checked out.
-    let branch = session.branch.full_ref();
+    let own = session.branch.clone();
+    let branch = own.full_ref();
     let workspace = session.workspace.clone();
     let name_of = |name: &str| if name == "HEAD" { branch.clone() } else { name.to_owned() };
     let wanted: BTreeSet<(String, ObjectId)> =
@@ -86,7 +88,11 @@ pub fn run(
     let ended = bring(repo, config, options, session, &wanted)?;
     if !options.cloning {
         let kept: Vec<_> = wanted.iter().map(|(name, tip)| (name.as_str(), tip)).collect();
+        let known = known(repo, config, &workspace, &kept)?;
         keep::fetched(repo, config, &workspace, &kept, told)?;
+        let moves: Vec<_> =
+            known.iter().map(Option::as_ref).zip(kept.iter().map(|(_, tip)| *tip)).collect();
+        submodules::after_fetch(repo, &own, &moves);
         if config.ignore_case {
             let tips: BTreeSet<&ObjectId> = wanted.iter().map(|(_, tip)| tip).collect();
             for tip in tips {
@@ -141,6 +147,23 @@ pub fn bring(
     }
     incoming.accept()?;
     Ok(ended.unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that ends the session failed"))))
+}
+
+/// What is known of each of these branches before it is kept: its last tip there, or here.
+fn known(
+    repo: &Repo,
+    config: &Config,
+    workspace: &str,
+    tips: &[(&str, &ObjectId)],
+) -> anyhow::Result<Vec<Option<ObjectId>>> {
+    let known = tips.iter().map(|(name, _)| {
+        let seen = keep::last_seen(repo, &Source::new(config, workspace, name));
+        Ok(match seen.or_else(|| repo.quick_tip(name)) {
+            None => repo.ref_tip("HEAD")?,
+            known => known,
+        })
+    });
+    known.collect()
 }
 
 /// Takes back what git noted before it asked us: from now on it would filter every fetch, and look

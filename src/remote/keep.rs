@@ -5,14 +5,13 @@
 //! tip that a newer one contains is dropped. [`record`] has the names, and what was seen last; so a
 //! branch that the workspace rewrote is told from one that went on.
 
-use std::time::Duration;
-
 use crate::config::Config;
 use crate::git::{ObjectId, Repo};
 use crate::remote::session::Session;
 use crate::ui;
 
 mod changes;
+mod dropping;
 pub mod kept;
 mod moved;
 mod record;
@@ -22,11 +21,6 @@ pub use record::Source;
 
 /// The namespace of all keep-refs.
 pub const NAMESPACE: &str = "refs/agentvm/keep/";
-
-/// A lock of ours, or of git's on a keep-ref, that is older belongs to one that was killed: they last
-/// for as long as it takes to write a line. Taken away wrongly it does no harm, since a keep-ref has
-/// one value only.
-const STALE: Duration = Duration::from_secs(10);
 
 /// Who tells of a branch that has lost what it had. Where a remote has tracking refs, git does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

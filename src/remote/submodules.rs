@@ -1,15 +1,17 @@
-//! Submodules: a push carries the links to their commits and not what is behind them. Which ones are
-//! empty in the workspace is said where a push brings them, with what fills them.
+//! Submodules: a push carries the links to their commits and not what is behind them, and so does a
+//! fetch. Which ones are empty on the other side is said where they come, with what fills them.
 
 use std::collections::BTreeMap;
 
 use crate::branch::BranchName;
 use crate::git::{ObjectId, Repo};
+use crate::loss;
 use crate::sanitize;
 use crate::ui;
 
 /// The most links that are named.
 const NAMED: usize = 10;
+const NAMED_OF_VM: usize = 3;
 
 /// `branch` has gone from `old` to `new` in the workspace.
 pub fn after_push(
@@ -19,15 +21,16 @@ pub fn after_push(
     new: &ObjectId,
 ) -> anyhow::Result<()> {
     // What is not here, as in a partial clone, is not fetched for a hint.
-    let Some(links) = repo.new_links(old, new) else { return Ok(()) };
+    let Some(links) = repo.new_links(&[(old, new)]) else { return Ok(()) };
     if links.is_empty() {
         return Ok(());
     }
+    let links: Vec<String> = links.into_iter().map(|(path, _)| path).collect();
     let listed = Listed::read(repo, new)?;
     let names: Vec<_> = links.iter().map(|path| sanitize::text(path)).collect();
     ui::warning(&format!(
         "the push carries no contents of submodules; the workspace has none of: {}",
-        join(&names)
+        join(&names, NAMED)
     ));
     let word = branch.in_shell();
     let there: Vec<_> = links.iter().map(|path| (path, listed.url(path))).collect();
@@ -44,7 +47,7 @@ pub fn after_push(
     if !local.is_empty() {
         ui::hint(&format!(
             "the VM cannot reach the address of: {}; git agent-vm connect {word} -- git config submodule.NAME.url URL gives another, then: git submodule update --init",
-            join(&local)
+            join(&local, NAMED)
         ));
     }
     let unlisted: Vec<_> = there
@@ -55,14 +58,39 @@ pub fn after_push(
     if !unlisted.is_empty() {
         ui::hint(&format!(
             "without an entry in .gitmodules, git knows no server for: {}",
-            join(&unlisted)
+            join(&unlisted, NAMED)
         ));
     }
     Ok(())
 }
 
-fn join(names: &[impl AsRef<str>]) -> String {
-    let shown: Vec<&str> = names.iter().take(NAMED).map(AsRef::as_ref).collect();
+/// Branches of the workspace of `branch` have come; of each the tip that is known, and the new one.
+/// git's own `git add` makes links of repositories that an agent made, and those are nowhere else.
+pub fn after_fetch(repo: &Repo, branch: &BranchName, moves: &[(Option<&ObjectId>, &ObjectId)]) {
+    // What cannot be told cheaply is not worth a word.
+    let mut links = repo.new_links(moves).unwrap_or_default();
+    if links.is_empty() {
+        return;
+    }
+    let modules = loss::modules(repo);
+    links.retain(|(_, id)| !repo.may_have(id) && !modules.iter().any(|module| module.may_have(id)));
+    if links.is_empty() {
+        return;
+    }
+    let mut names: Vec<_> = links.iter().map(|(path, _)| sanitize::text(path)).collect();
+    names.dedup();
+    ui::warning(&format!(
+        "a fetch carries no contents of submodules and of repositories inside; not here: {}",
+        join(&names, NAMED_OF_VM)
+    ));
+    ui::hint(&format!(
+        "git submodule update --init brings what is on a server; the rest is in the workspace alone: git agent-vm connect {}",
+        branch.in_shell()
+    ));
+}
+
+fn join(names: &[impl AsRef<str>], most: usize) -> String {
+    let shown: Vec<&str> = names.iter().take(most).map(AsRef::as_ref).collect();
     let more = names.len() - shown.len();
     if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
 }
@@ -118,7 +146,7 @@ mod tests {
     #[test]
     fn many_names_are_cut() {
         let names: Vec<String> = (0..12).map(|index| index.to_string()).collect();
-        assert_eq!(join(&names), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more");
-        assert_eq!(join(&names[..2]), "0, 1");
+        assert_eq!(join(&names, 10), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more");
+        assert_eq!(join(&names[..2], 10), "0, 1");
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::sink::{Outcome, Sink};
-use super::{Item, MANIFEST, Manifest, UNFINISHED, directories, file_name};
+use super::{Item, LOCK, MANIFEST, Manifest, UNFINISHED, file_name, sweep};
 use crate::config::VmName;
 use crate::error::Error;
 use crate::guest::trash::{Savable, SavableKind, split_name};
@@ -44,13 +44,9 @@ impl Saving {
     /// Makes a directory for `bytes` bytes, or fails where this machine has no room for them.
     pub fn begin(vm: &VmName, bytes: u64) -> anyhow::Result<Self> {
         let place = state::private_dir(&state::root()?.join("saved"))?;
-        let lock = Lock::take(&place.join(".lock"), "git agent-vm to finish saving a VM")?;
+        let lock = Lock::take(&place.join(LOCK), "git agent-vm to finish saving a VM")?;
+        sweep(&place, &lock)?;
         let of_vm = state::private_dir(&place.join(vm.as_str()))?;
-        for left in directories(&of_vm)? {
-            if left.extension().is_some_and(|end| end == &UNFINISHED[1..]) {
-                fs_err::remove_dir_all(left)?;
-            }
-        }
         let free = state::free(&of_vm)
             .with_context(|| format!("cannot look at the disk of {}", of_vm.display()))?;
         let needed = bytes.saturating_add(RESERVE);

@@ -223,12 +223,13 @@ fn move_ref(
         return Ok(());
     }
     let reason = format!("agentvm: state of {workspace}");
-    let moved =
-        repo.output(&["update-ref", "--create-reflog", "-m", &reason, &name, state.as_str()])?;
-    if moved.exit.success() {
-        return Ok(());
-    }
-    let said = moved.stderr_tail(1);
+    let words = ["update-ref", "--create-reflog", "-m", &reason, &name, state.as_str()];
+    // Nobody but us moves these refs.
+    let refused = repo.change_refs(&[&name], || {
+        let moved = repo.output(&words)?;
+        Ok((!moved.exit.success()).then(|| moved.stderr_tail(1)))
+    })?;
+    let Some(said) = refused else { return Ok(()) };
     let error = Error::failed(format!("cannot keep {} as {name}: {said}", state.short()));
     Err(match in_the_way(repo, branch)? {
         Some(other) => error.hint(format!(

@@ -63,6 +63,33 @@ fn binary_output_and_input_pass_unchanged() {
 }
 
 #[test]
+fn output_that_could_not_be_written_is_an_error() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    workspace.sh("head -c 5000000 /dev/urandom >big").succeeds();
+    for file in ["feature.txt", "big"] {
+        for command in
+            [format!("cat {file}"), format!("tar c {file}"), format!("sh -c 'cat {file}; exit 3'")]
+        {
+            lab.sh(&format!("git agent-vm connect -n feature -- {command} >/dev/full"))
+                .fails(125)
+                .stderr_has("error: cannot write what 'ssh' printed: No space left on device");
+        }
+        // In a file it is whole, behind what was there, too, and with errors in it.
+        let sum = workspace.sh(&format!("cat {file} {file} | cksum")).succeeds().text();
+        let cat = format!("git agent-vm connect feature -- cat {file}");
+        lab.sh(&format!("{cat} >out; {cat} >>out; cksum <out")).succeeds().stdout_is(&sum);
+        lab.sh(&format!("({cat}; {cat}) >out 2>&1; cksum <out")).succeeds().stdout_is(&sum);
+    }
+    lab.sh("echo in | git agent-vm connect feature -- cat >out; cat out")
+        .succeeds()
+        .stdout_is("in");
+    lab.sh("git agent-vm connect feature -- sh -c 'cat feature.txt; exit 3' >out").fails(3);
+    // Who reads no further ends it, as ever.
+    lab.sh("git agent-vm connect feature -- yes | head -n 1").succeeds().stdout_is("y");
+}
+
+#[test]
 fn command_runs_in_the_workspace_without_a_terminal() {
     let lab = Lab::new();
     lab.agent_vm(["connect", "feature", "--", "sh", "-c", "pwd; tty; git branch --show-current"])

@@ -341,12 +341,18 @@ fn destroy_that_is_killed_deletes_nothing_and_leaves_nothing() {
     lab.guest_fake("gzip", "head -c 100000; touch ~/packing; exec sleep 55");
     let destroy = lab.agent_vm("destroy --force").background();
     lab.wait_until("it saves", |lab| lab.guest_home().join("packing").exists());
+    // What another one left goes, whichever VM it was of, but not before it is sure.
+    lab.sh("cd ~/.local/state/git-agent-vm/saved && mkdir -p old/17.part && echo x >old/17.part/1.tar.gz").succeeds();
+    lab.agent_vm("restore").succeeds().stdout_is("");
+    let unfinished = "ls -d ~/.local/state/git-agent-vm/saved/*/*.part 2>/dev/null | wc -l";
+    lab.sh(unfinished).succeeds().stdout_is("2");
     destroy.signal(rustix::process::Signal::KILL);
     destroy.finish();
     assert!(is_there(&lab));
     let left = saves(&lab);
     assert!(left.iter().all(|dir| dir.to_string_lossy().ends_with(".part")), "{left:?}");
     lab.agent_vm("restore").succeeds().stdout_is("");
+    lab.sh(unfinished).succeeds().stdout_is("0");
     lab.kill_guest();
     lab.guest_sh("rm \"$HOME/../bin/gzip\"").succeeds();
     self::destroy(&lab);

@@ -332,3 +332,43 @@ fn fetch_of_many_objects_leaves_a_pack_that_git_can_repack() {
     lab.sh("ls .git/objects/pack/*.pack | wc -l").succeeds().stdout_is("1");
     lab.git("fsck --strict").succeeds();
 }
+
+#[test]
+fn content_of_links_that_came_is_told_as_not_here() {
+    // gsd-build/gsd-2#3044
+    let lab = Lab::new();
+    let lib = lab.init("lib");
+    lib.commit("lib.txt", "lib\n");
+    lab.sh("git checkout -q feature && git -c protocol.file.allow=always submodule -q add ../lib lib &&
+        git commit -qm submodule && git checkout -q main")
+        .succeeds();
+    let workspace = lab.pushed_feature();
+    let add = "add() { git init -q \"$1\" && git -C \"$1\" -c user.name=a -c user.email=a@b \
+        commit -q --allow-empty -m \"$1\" && git add \"$1\" 2>/dev/null && git commit -qm \"$1\"; }";
+    workspace.sh(&format!("{add}; add sub")).succeeds();
+    let told =
+        "warning: a fetch carries no contents of submodules and of repositories inside; not here: ";
+    lab.git("remote add vm agentvm::feature").succeeds();
+    lab.git("fetch vm")
+        .succeeds()
+        .stderr_has(&format!("{told}sub\n"))
+        .stderr_has("the rest is in the workspace alone: git agent-vm connect feature\n");
+    // Said where they come, not at every fetch, nor where the commit is here.
+    workspace.commit("a.txt", "a\n");
+    lab.git("fetch vm").succeeds().stderr_lacks("not here");
+    let next = lab.repo("app/lib").commit("lib.txt", "next\n");
+    workspace
+        .sh_with("git update-index --cacheinfo 160000,$1,lib; git commit -qm bump", [&next])
+        .succeeds();
+    lab.git("fetch vm").succeeds().stderr_lacks("not here");
+    // Few are named, and none as a terminal would have it.
+    workspace
+        .sh(&format!("{add}; for n in 1 2 3 4; do add d/$n; done; add \"$(printf 'a\\033[31m')\""))
+        .succeeds();
+    lab.git("fetch -q agentvm::feature")
+        .succeeds()
+        .stderr_has(&format!("{told}a"))
+        .stderr_has(", d/1, d/2 and 2 more\n")
+        .stderr_lacks("hint:")
+        .shows_clean_text();
+}

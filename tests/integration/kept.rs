@@ -120,8 +120,21 @@ fn prune_drops_what_is_old_and_on_a_branch() {
     for commit in [&taken, &young] {
         lab.git(["branch", &format!("b{commit}"), commit]).succeeds();
     }
-    // What another side can move is no safe place.
-    lab.git(["update-ref", "refs/remotes/vm/x", &alone]).succeeds();
+    // What another side can move is no safe place, nor what goes when it was of use.
+    lab.git("config --add remote.other.fetch +refs/heads/up/*:refs/heads/up/*").succeeds();
+    lab.git("config --add remote.other.fetch refs/heads/main:theirs").succeeds();
+    lab.git("config --add remote.other.fetch ^refs/heads/b*").succeeds();
+    for name in [
+        "remotes/vm/x",
+        "prefetch/remotes/other/x",
+        "pull/1/head",
+        "stash",
+        "bisect/bad",
+        "heads/up/x",
+        "heads/theirs",
+    ] {
+        lab.git(["update-ref", &format!("refs/{name}"), &alone]).succeeds();
+    }
     let mut all = vec![taken, alone.clone(), young.clone()];
     all.sort();
     assert_eq!(ids(&lab), all);
@@ -130,7 +143,14 @@ fn prune_drops_what_is_old_and_on_a_branch() {
     left.sort();
     assert_eq!(ids(&lab), left);
     lab.agent_vm("kept --prune --older-than 0.days").succeeds();
+    assert_eq!(ids(&lab), std::slice::from_ref(&alone));
+    lab.git(["tag", "-am", "mine", "mine", &alone]).succeeds();
+    lab.git("config remote.mirror.fetch +refs/*:refs/*").succeeds();
+    lab.agent_vm("kept --prune --older-than 0.days").succeeds();
     assert_eq!(ids(&lab), [alone]);
+    lab.git("config --unset remote.mirror.fetch").succeeds();
+    lab.agent_vm("kept --prune --older-than 0.days").succeeds();
+    assert_eq!(ids(&lab).len(), 0);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::changes::Changes;
 use super::record::{self, Source};
 use super::{NAMESPACE, last_seen};
+use crate::error;
 use crate::git::{ObjectId, Repo, program_error};
 use crate::sanitize::GuestText;
 use crate::ui;
@@ -27,7 +28,7 @@ pub struct Kept {
     pub time: Option<i64>,
     /// The first line of its message.
     pub subject: GuestText,
-    /// Whether a branch or a tag here has it, or another ref that no other side can move.
+    /// Whether a branch or a tag here has it, one that no other side moves.
     pub elsewhere: bool,
 }
 
@@ -60,8 +61,9 @@ pub fn tidy(repo: &Repo, source: &Source) -> anyhow::Result<()> {
     let last = last_seen(repo, source);
     let mut old = below(repo, &source.prefix())?;
     old.retain(|kept| kept.elsewhere && kept.is_older_than(OLD) && last.as_ref() != Some(&kept.id));
-    drop_all(repo, &old)?;
-    if !old.is_empty() {
+    if let Err(error) = drop_all(repo, &old) {
+        error::warn(&error);
+    } else if !old.is_empty() {
         ui::note(&format!(
             "no longer kept, since branches or tags here have it: {}",
             ui::count(old.len() as u64, "commit")
@@ -76,7 +78,14 @@ pub fn drop_all(repo: &Repo, kept: &[Kept]) -> anyhow::Result<()> {
     for kept in kept {
         changes.drop_ref(kept.name.clone(), kept.id.clone());
     }
-    changes.apply(repo)?;
+    if let Some(error) = changes.make_and_drop(repo)? {
+        // Another command may have dropped them.
+        for Kept { name, .. } in kept {
+            if repo.ref_tip(name)?.is_some() {
+                return Err(error.into());
+            }
+        }
+    }
     for Kept { source, id, .. } in kept {
         let Some(source) = source else { continue };
         if repo.refs_below(&source.prefix())?.is_empty() {
@@ -133,24 +142,40 @@ fn logged(common_dir: &Path, name: &str) -> Option<i64> {
     std::str::from_utf8(after).ok()?.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// Which of these commits no other ref has. Refs that another side moves do not count: ours, and
-/// remote-tracking branches.
+/// Which of these commits no branch and no tag of the user's has. No other ref counts: tracking refs,
+/// `refs/prefetch` and `refs/pull` follow another side, ours follow a workspace, and a stash or a
+/// bisection goes when it was of use. Nor does a branch that a fetch writes, as in a mirror.
 fn kept_here_alone(repo: &Repo, kept: &[Kept]) -> anyhow::Result<HashSet<ObjectId>> {
     if kept.is_empty() {
         return Ok(HashSet::new());
     }
     let input: String = kept.iter().map(|kept| format!("{}\n", kept.id)).collect();
-    let walk = repo
-        .git()
-        .args(["rev-list", "--stdin", "--not"])
-        .args(["--exclude=refs/agentvm/*", "--exclude=refs/remotes/*", "--glob=refs/*"])
-        .stdin_bytes(input)
-        .output_cap(256 << 20)
-        .output()
-        .map_err(program_error)?;
+    let fetched = fetched_by_remotes(repo)?;
+    let mut walk = repo.git().args(["rev-list", "--stdin", "--not"]);
+    for own in ["--glob=refs/heads/*", "--glob=refs/tags/*"] {
+        // git forgets them after each.
+        walk = walk.args(fetched.iter().map(|glob| format!("--exclude={glob}"))).arg(own);
+    }
+    let walk = walk.stdin_bytes(input).output_cap(256 << 20).output().map_err(program_error)?;
     anyhow::ensure!(walk.exit.success(), "git rev-list: {}", walk.stderr_tail(3));
     let lines = walk.stdout.split(|&byte| byte == b'\n');
     Ok(lines.filter_map(|line| ObjectId::new(std::str::from_utf8(line).ok()?)).collect())
+}
+
+/// What the refspecs of remotes write to.
+fn fetched_by_remotes(repo: &Repo) -> anyhow::Result<Vec<String>> {
+    // It fails where there are none.
+    let said = repo.output(&["config", "-z", "--get-regexp", r"^remote\..*\.fetch$"])?;
+    let said = String::from_utf8_lossy(&said.stdout);
+    let refspecs = said.split('\0').filter_map(|entry| entry.split_once('\n'));
+    let written = refspecs.filter_map(|(_, refspec)| refspec.split_once(':'));
+    let written = written.map(|(_, name)| name).filter(|name| !name.is_empty());
+    Ok(written
+        .map(|name| match name.strip_prefix("refs/") {
+            Some(_) => name.to_owned(),
+            None => format!("refs/heads/{name}"),
+        })
+        .collect())
 }
 
 #[cfg(test)]

@@ -6,14 +6,14 @@
 //! all the same, but has no name, and that a branch was rewritten is not noticed.
 
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::{NAMESPACE, STALE};
+use super::NAMESPACE;
 use crate::config::Config;
+use crate::git::locks::{self, STALE};
 use crate::git::{ObjectId, Repo};
 
 /// A branch of a workspace.
@@ -96,14 +96,8 @@ fn text(source: &Source, tip: Option<&ObjectId>) -> String {
 }
 
 fn put(dir: &Path, key: &str, text: &str, common_dir: &Path) -> std::io::Result<()> {
-    if !dir.exists() {
-        std::fs::create_dir_all(dir)?;
-        // In a repository that several users share, it is for all of them.
-        let mode = std::fs::metadata(common_dir.join("refs"))?.permissions().mode();
-        for made in [dir.parent().unwrap_or(dir), dir] {
-            std::fs::set_permissions(made, std::fs::Permissions::from_mode(mode))?;
-        }
-    }
+    make_dir(dir.parent().unwrap_or(dir), common_dir)?;
+    make_dir(dir, common_dir)?;
     let lock = dir.join(format!("{key}.lock"));
     let mut file = loop {
         match std::fs::File::create_new(&lock) {
@@ -115,10 +109,19 @@ fn put(dir: &Path, key: &str, text: &str, common_dir: &Path) -> std::io::Result<
     std::fs::rename(&lock, dir.join(key))
 }
 
+/// Makes a directory of ours; in a repository that several users share, for all of them.
+pub(super) fn make_dir(dir: &Path, common_dir: &Path) -> std::io::Result<()> {
+    if !dir.exists() {
+        std::fs::create_dir_all(dir)?;
+        let mode = std::fs::metadata(common_dir.join("refs"))?.permissions();
+        std::fs::set_permissions(dir, mode)?;
+    }
+    Ok(())
+}
+
 /// Waits a moment for whoever writes there, and takes away what one that was killed has left.
 fn wait_for(lock: &Path) {
-    let written = std::fs::metadata(lock).and_then(|meta| meta.modified());
-    if written.is_ok_and(|written| written.elapsed().map_or(true, |age| age > STALE)) {
+    if locks::age(lock).is_some_and(|age| age > STALE) {
         // Another that waits may have done it.
         std::fs::remove_file(lock).ok();
     }

@@ -1,6 +1,6 @@
 //! Work that is not committed.
 
-use super::{has, refused, save_and_clean, there};
+use super::{commands, has, refused, save_and_clean, there};
 use crate::support::Lab;
 
 #[test]
@@ -71,6 +71,28 @@ fn ignored_files_are_copied_with_their_sizes_told() {
     lab.sh("tar xf app-feature.kept-1.tar && cat .env './-x y.env' && cksum <data/model.bin")
         .succeeds()
         .stdout_is(&format!("SECRET\nx\n{sum}"));
+}
+
+#[test]
+fn nothing_is_removed_where_there_is_no_room_for_the_copy() {
+    let lab = Lab::new();
+    let workspace = lab.pushed_feature();
+    let script =
+        "git init -q sub; printf only >sub/x; printf only >.env; echo .env >.git/info/exclude";
+    workspace.sh(script).succeeds();
+    let ran = refused(&lab, &["ignored", "nested"]);
+    let commands = commands(&ran.errors());
+    for (file, command) in [("sub/x", &commands[0]), (".env", &commands[1])] {
+        let (before, after) = command.split_once(" >app-feature.kept-").unwrap();
+        let (_, after) = after.split_once(' ').unwrap();
+        lab.sh(&format!("{before} >/dev/full {after}")).fails(125).stderr_has("No space left");
+        assert_eq!(workspace.read(file), "only", "{command}");
+        lab.sh(command).succeeds();
+        assert_eq!(workspace.read(file), "<none>", "{command}");
+    }
+    for number in [1, 2] {
+        lab.sh(&format!("tar xOf app-feature.kept-{number}.tar")).succeeds().stdout_has("only");
+    }
 }
 
 #[test]
