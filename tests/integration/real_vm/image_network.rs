@@ -23,6 +23,7 @@ printf '#!/bin/sh\nexec cat\n' >tree/usr/bin/busybox
 echo VERSION_CODENAME=trixie >tree/usr/lib/os-release
 : >tree/usr/lib/systemd/system/ssh.service
 : >tree/etc/pam.d/sshd
+echo 'deb SECRET' >tree/etc/apt/sources.list
 for file in tree/boot/vmlinuz-1 tree/usr/lib/systemd/boot/efi/systemd-bootx64.efi; do echo "$file" >"$file"; done
 cat >tree/usr/bin/curl <<'END'
 #!/bin/sh
@@ -102,15 +103,15 @@ const PRIVATE: &[&str] = &[
     "npm_config__auth",
 ];
 
-/// A host whose mmdebstrap writes down its words and its environment, and then does this.
+/// A host whose mmdebstrap writes down its words, the sources, and its environment, and then does this.
 fn host(then: &str) -> Lab {
     let lab = Lab::host_only("home");
     lab.make_app();
     let dir = lab.path().display();
     let script = format!(
-        "#!/bin/sh\nprintf '%s\\n' \"$@\" >'{dir}/words'\nenv >'{dir}/record.mmdebstrap'\n\
+        "#!/bin/sh\nprintf '%s\\n' \"$@\" >'{dir}/words'\ncat >'{dir}/sources'\nenv >'{dir}/record.mmdebstrap'\n\
          mkdir -p '{dir}/etc/apt/apt.conf.d'\n\
-         for word; do case $word in\n*.tar) tar=$word; ;;\n\
+         for word; do case $word in\n*.tar) tar=$word; stat -c %a \"$tar\" >'{dir}/mode' ;;\n\
          --setup-hook=*) sh -ec \"${{word#*=}}\" exec '{dir}'; cat '{dir}'/etc/apt/apt.conf.d/* >'{dir}/apt.conf' ;;\n\
          --customize-hook=*) sh -ec \"${{word#*=}}\" exec '{dir}' ;;\nesac; done\n{then}\n"
     );
@@ -157,9 +158,15 @@ fn assert_got(file: &Path, wanted: &[(&str, &str)]) {
     assert!(all.iter().all(|(_, value)| value != "private"), "{all:?}");
 }
 
-fn last_words(lab: &Lab) -> String {
-    let words = fs_err::read_to_string(lab.path().join("words")).unwrap();
-    words.split_once("root.tar\n").unwrap().1.trim_end().to_owned()
+/// What mmdebstrap was given to read. None of it is on its command line, which everybody can read.
+fn sources(lab: &Lab) -> String {
+    let read = |name: &str| fs_err::read_to_string(lab.path().join(name)).unwrap();
+    let (sources, words) = (read("sources"), read("words"));
+    let last = words.trim_end().rsplit('\n').next().unwrap();
+    assert!(if sources.is_empty() { last.ends_with("root.tar") } else { last == "-" }, "{words}");
+    assert!(!words.contains(".example"), "{words}");
+    assert_eq!(read("mode"), "600\n");
+    sources.trim_end().to_owned()
 }
 
 /// Puts `tree.tar` there, in which a program looks for this file, and the lists that it is for.
@@ -238,7 +245,7 @@ fn settings_of_the_network_reach_what_builds_an_image() {
 
     let line = |rest: &str| format!("deb https://apt.example/x/{rest} main");
     let mirrors = ["debian trixie", "debian trixie-updates", "debian-security trixie-security"];
-    assert_eq!(last_words(&lab), mirrors.map(line).join("\n"));
+    assert_eq!(sources(&lab), mirrors.map(line).join("\n"));
     let mirror = mirrors.map(line)[0].clone();
     let mirror = ("AGENTVM_APT_MIRROR", mirror.as_str());
     let ca = root.ancestors().nth(2).unwrap().join("input/ca.pem");
@@ -272,6 +279,8 @@ fn settings_of_the_network_reach_what_builds_an_image() {
     assert_eq!(read("found"), "agent-vm\nlooked\n");
     let owner = fs_err::metadata(at("found")).unwrap().uid();
     assert_ne!(owner, rustix::process::geteuid().as_raw());
+    let list = fs_err::read_to_string(root.join("etc/apt/sources.list")).unwrap();
+    assert!(list.contains(".debian.org/debian ") && !list.contains("SECRET"), "{list}");
 
     fs_err::write(at("go"), "").unwrap();
     let ran = build.finish();
@@ -302,9 +311,13 @@ fn mirror_of_the_environment_comes_before_that_of_the_settings() {
     let lab = host("echo 'E: no route' >&2; exit 1");
     let mirror = "deb http://nearer.example/debian trixie main";
     build(&lab).fails(1).stderr_has("cannot make the image: E: no route");
-    assert_eq!(last_words(&lab), "");
+    assert_eq!(sources(&lab), "");
     lab.git_config("agentvm.aptMirror", "https://apt.example/x");
     build(&lab).env("AGENTVM_APT_MIRROR", mirror).fails(1);
-    assert_eq!(last_words(&lab), mirror);
+    assert_eq!(sources(&lab), mirror);
     assert_got(&lab.path().join("record.mmdebstrap"), &[("AGENTVM_APT_MIRROR", mirror)]);
+    let address = "http://me:hunter2@nearer.example/debian";
+    build(&lab).env("AGENTVM_APT_MIRROR", address).fails(1);
+    let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    assert_eq!(sources(&lab), format!("deb [signed-by={keyring}] {address} trixie main"));
 }
