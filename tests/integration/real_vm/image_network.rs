@@ -290,6 +290,30 @@ fn settings_of_the_network_reach_what_builds_an_image() {
 }
 
 #[test]
+fn stage_that_takes_too_long_ends_the_build() {
+    let lab = host("cp \"${0%/bin/*}/tree.tar\" \"$tar\"");
+    make_tree(&lab, &marker(&lab));
+    lab.git_config("agentvm.stageLimit", "8s");
+    build(&lab)
+        .fails(6)
+        .stderr_has("cannot make the image: python: the limit of 8 s is over")
+        .stderr_has("hint: agentvm.stageLimit is the longest that a stage may take");
+    assert_eq!(left(&lab), 0);
+}
+
+#[test]
+fn build_that_takes_too_long_ends() {
+    let lab = host("sleep 600");
+    lab.git_config("agentvm.stageLimit", "1s");
+    build(&lab)
+        .fails(6)
+        .stderr_has("cannot make the image: that did not end in 5 s")
+        .stderr_has("hint: agentvm.stageLimit allows it, 5 times");
+    assert_eq!(left(&lab), 0);
+    assert!(!lab.host_processes().iter().any(|line| line.contains("recipe/build")));
+}
+
+#[test]
 fn build_that_is_broken_off_in_a_stage_leaves_nothing() {
     for (signal, code) in [(Signal::INT, 130), (Signal::KILL, 137)] {
         let lab = host("cp \"${0%/bin/*}/tree.tar\" \"$tar\"");
