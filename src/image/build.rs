@@ -4,14 +4,16 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::input::{File, Input};
 use super::store::{Record, Store, Stored};
 use super::{host, in_vm};
 use crate::config::Config;
 use crate::error::Error;
-use crate::guest::now;
+use crate::guest::{now, time_limit};
 use crate::network::address::Address;
 use crate::network::trust::Certificates;
 use crate::packages::System;
@@ -21,6 +23,13 @@ use crate::ui::Progress;
 
 /// How much of what the recipe says on standard error is kept, in bytes.
 const STDERR_KEPT: usize = 64 << 10;
+
+/// How many times a stage's limit the recipe may take here: Debian's packages, three stages, the disk.
+const STEPS: u32 = 5;
+/// How long it gets to take away what it has made.
+const CLEAN_UP: Duration = Duration::from_secs(60);
+/// What it exits with where a stage was too slow.
+const TOO_SLOW: u8 = 6;
 
 /// The variable that says where the image's packages come from.
 pub(super) const APT_MIRROR: &str = "AGENTVM_APT_MIRROR";
@@ -102,7 +111,8 @@ fn make_here(config: &Config, input: &Input, store: &Store, out: &Path) -> anyho
         },
     )?;
     fs_err::set_permissions(work.path(), std::fs::Permissions::from_mode(0o755))?;
-    for file in input.files().into_iter().chain(network_files(config)?) {
+    let files = input.files().into_iter().chain(network_files(config)?);
+    for file in files.chain([limit_file(config)]) {
         file.write_below(work.path())?;
     }
     run(config, input, work.path(), out)
@@ -150,6 +160,11 @@ pub(super) fn registries(config: &Config) -> (File, Vec<Vec<u8>>) {
     (File::new("input/environment", environment, 0o600), secrets)
 }
 
+/// The longest that a stage may take.
+pub(super) fn limit_file(config: &Config) -> File {
+    File::new("input/limit", format!("{}\n", config.stage_limit.as_secs().max(1)), 0o644)
+}
+
 /// What no file of the image may hold.
 pub(super) fn secrets_file(secrets: Vec<Vec<u8>>) -> File {
     let lines: Vec<u8> =
@@ -194,16 +209,37 @@ fn run(config: &Config, input: &Input, work: &Path, out: &Path) -> anyhow::Resul
     let progress = Progress::start(&doing);
     let mut recipe = command.spawn()?;
     // Kept open until the end: where it closes before, because we are gone, the recipe ends.
-    let _alive = recipe.stdin();
+    let alive = recipe.stdin();
     let errors = recipe.stderr().map(|pipe| thread::spawn(move || tail(pipe)));
-    if let Some(pipe) = recipe.stdout() {
-        for line in BufReader::new(pipe).lines() {
-            progress.update(&format!("{doing}: {}", sanitize::text(&line?)));
-        }
+    let limit = time_limit(config.stage_limit * STEPS);
+    let began = Instant::now();
+    let left = || limit.saturating_sub(began.elapsed());
+    let lines = recipe.stdout().map(lines_of);
+    while let Some(Ok(line)) = lines.as_ref().map(|lines| lines.recv_timeout(left())) {
+        progress.update(&format!("{doing}: {}", sanitize::text(&line)));
     }
-    let exit = recipe.wait()?;
+    let Some(exit) = recipe.wait_for(Some(left()))? else {
+        drop(alive);
+        // Its work directory is its own to take away.
+        recipe.wait_for(Some(CLEAN_UP))?;
+        let what = format!("cannot make the image: that did not end in {} s", limit.as_secs());
+        return Err(Error::timed_out(what)
+            .hint(format!("agentvm.stageLimit allows it, {STEPS} times"))
+            .into());
+    };
     let said = errors.and_then(|thread| thread.join().ok()).unwrap_or_default();
     if exit.success() { Ok(()) } else { Err(explain(config, input, exit, &said).into()) }
+}
+
+/// The lines that come through a pipe.
+fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let lines = BufReader::new(pipe).lines().map_while(Result::ok);
+        // Whoever listens no more has given up.
+        lines.map_while(|line| sender.send(line).ok()).for_each(drop);
+    });
+    receiver
 }
 
 /// The end of what is said; all of it is read, so that nobody waits for room in the pipe.
@@ -250,7 +286,13 @@ pub(super) fn explain(config: &Config, input: &Input, exit: Exit, said: &[u8]) -
     let shown = telling(&lines);
     let why = shown.join("\n");
     let why = if why.is_empty() { exit.to_string() } else { why };
-    let mut error = Error::failed(format!("cannot make the image: {why}"));
+    let why = format!("cannot make the image: {why}");
+    let mut error = match exit {
+        Exit::Code(TOO_SLOW) => {
+            Error::timed_out(why).hint("agentvm.stageLimit is the longest that a stage may take")
+        }
+        _ => Error::failed(why),
+    };
     for line in &lines {
         let named = NO_PACKAGE.iter().find_map(|(before, after)| {
             let rest = line.strip_prefix(before)?;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::build::{APT_MIRROR, explain, mirror, registries, secrets_file, user_of};
+use super::build::{APT_MIRROR, explain, limit_file, mirror, registries, secrets_file, user_of};
 use super::host;
 use super::input::{File, Input};
 use super::keeper::Keeper;
@@ -158,7 +158,8 @@ impl Site<'_> {
         secrets.extend(words.filter_map(|word| user_of(word, false)));
         secrets.extend(handover.values().filter_map(|value| user_of(value.expose(), false)));
         let mut files = self.input.files();
-        files.extend([environment, secrets_file(secrets), File::new("mirror", mirror, 0o600)]);
+        let mirror = File::new("mirror", mirror, 0o600);
+        files.extend([environment, secrets_file(secrets), limit_file(self.config), mirror]);
         files
     }
 

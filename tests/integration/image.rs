@@ -299,6 +299,83 @@ fn the_recipe_does_with_what_is_mounted_below_proc() {
     lab.host("unshare", words).succeeds().stdout_is("it runs");
 }
 
+/// `little_tree PROGRAM…` makes `tree`, a system in which a stage can run, of programs of this machine.
+pub(crate) const LITTLE_TREE: &str = r#"
+little_tree() {
+    mkdir -p tree/usr/bin tree/usr/local tree/etc tree/dev tree/proc tree/run tree/root tree/tmp tree/opt
+    ln -s usr/bin tree/bin
+    PATH=$PATH:/usr/sbin:/sbin
+    for name in sh env cat sed mkdir rm mv ln cp date flock timeout tail head tr grep wc cut id sleep \
+        setpriv umount "$@"; do
+        file=$(command -v "$name")
+        cp -L "$file" "tree/usr/bin/$name"
+        ldd "$file" | grep -o '/[^ ]*' | xargs -I{} cp -L --parents {} tree
+    done
+}
+"#;
+
+/// A program that is installed, and looks for a way to the host: to the file MARKER, to the process PID,
+/// and to what it would take to get to more. It says what it has found.
+pub(crate) const STRANGER: &str = r#"
+exec >/tmp/found 2>/dev/null
+for process in /proc/[0-9]*; do
+    for way in "$process"/root "$process"/cwd "$process"/fd/*; do
+        for up in '' /.. /../.. /../../../../../../../..; do
+            [ ! -e "$way${up}MARKER" ] || echo "a file by $way"
+        done
+    done
+    [ "$(readlink "$process/root")" = / ] || echo "a process with another root: $process"
+done
+[ ! -e /proc/self/fd/7 ] || echo 'an open file'
+kill -0 PID && echo 'a process'
+perl -e 'opendir my $top, "/"; mkdir "/tmp/x"; chroot "/tmp/x" or exit; print "chroot\n";
+    chdir $top; chdir ".." for 1 .. 50; chroot "."; print "a file by chroot\n" if -e "MARKER"'
+mknod /tmp/null c 1 3 && echo 'a device'
+mkdir /tmp/mounted
+mount -t tmpfs none /tmp/mounted && echo 'a mount'
+umount /run && echo 'a mount less'
+unshare --user --map-root-user true && echo 'a namespace of its own'
+cat /proc/sys/kernel/hostname
+echo looked"#;
+/// What `STRANGER` takes besides what every tree has.
+pub(crate) const STRANGERS: &str = "perl readlink mknod mount unshare";
+
+/// `STRANGER` as a script that looks for this file.
+pub(crate) fn stranger(marker: &std::path::Path) -> String {
+    let pid = std::process::id().to_string();
+    STRANGER.replace("MARKER", marker.to_str().unwrap()).replace("PID", &pid)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_is_installed_into_an_image_finds_no_way_to_the_host() {
+    let lab = Lab::host_only("home");
+    let marker = lab.path().join("marker");
+    fs_err::write(&marker, "").unwrap();
+    let input = lab.path().join("input");
+    fs_err::create_dir(&input).unwrap();
+    fs_err::write(input.join("tools"), format!("\n{}\n", stranger(&marker))).unwrap();
+    for name in ["ca.pem", "resolv.conf"] {
+        fs_err::write(input.join(name), "").unwrap();
+    }
+    let script = r#"
+        cd "$1"
+        cat "$2"/src/guest/setup/1[01]-*.sh "$2"/src/guest/setup/20-tools.sh "$2"/src/guest/setup/90-main.sh \
+            >input/tools.sh
+        exec 7<"$1"
+        exec unshare --map-root-user --mount sh "$2/scripts/image/programs" "$1/tree" "$1/input""#;
+    let script = format!("{LITTLE_TREE}\nlittle_tree {STRANGERS}\n{script}");
+    let dir = lab.path().to_str().unwrap();
+    let words = ["-euc", &script, "sh", dir, env!("CARGO_MANIFEST_DIR")];
+    lab.host("sh", words).in_dir(lab.path()).succeeds().stdout_is("").stderr_is("");
+    let tree = lab.path().join("tree");
+    let found = fs_err::read_to_string(tree.join("tmp/found")).unwrap();
+    assert_eq!(found, "agent-vm\nlooked\n");
+    for dir in ["dev", "proc", "run"] {
+        assert_eq!(fs_err::read_dir(tree.join(dir)).unwrap().count(), 0, "{dir}");
+    }
+}
+
 #[test]
 fn a_tree_with_a_password_of_the_builder_becomes_no_image() {
     let lab = Lab::host_only("home");

@@ -128,6 +128,7 @@ fn whole_life_of_a_vm() {
     unsaved_work_is_not_thrown_away(&vm);
     cleaned_workspace_comes_back(&vm);
     destroy_saves_what_is_nowhere_else(&vm);
+    start_takes_the_image_that_was_built_here(&vm);
     new_vm_gets_back_what_was_saved(&vm);
     destroy_leaves_nothing(&vm);
 }
@@ -387,9 +388,31 @@ fn destroy_saves_what_is_nowhere_else(vm: &Vm) {
     vm.agent_vm("restore").succeeds().stdout_has("saved of VM 'agent-vm'");
 }
 
+fn start_takes_the_image_that_was_built_here(vm: &Vm) {
+    step("start takes the image that was built here");
+    let packages = vm.lab.home().join("short/packages");
+    fs_err::create_dir_all(&packages).unwrap();
+    for (name, text) in [("apt", "hello\n"), ("npm", ""), ("python", "")] {
+        fs_err::write(packages.join(format!("{name}-packages.txt")), text).unwrap();
+    }
+    fs_err::write(packages.join("versions.txt"), "").unwrap();
+    vm.git_config("agentvm.common", packages.parent().unwrap());
+    vm.lab.git_config("agentvm.extras", "none");
+    vm.git("config --global --unset agentvm.image").succeeds();
+    vm.agent_vm("image build").succeeds().stderr_has("made the image ");
+    vm.agent_vm("image list").succeeds().stdout_has("takes it for a new VM");
+    let start = vm.agent_vm("start --cpus 2 --memory 2GiB --disk 20GiB").succeeds();
+    start
+        .stderr_has("(copying the image)")
+        .stderr_lacks("downloading Debian's image")
+        .stderr_lacks(" apt: done in")
+        .stderr_lacks(" npm: done in")
+        .stderr_lacks(" python: done in");
+    vm.agent_vm("connect -- hello").succeeds().stdout_is("Hello, world!");
+}
+
 fn new_vm_gets_back_what_was_saved(vm: &Vm) {
     step("a new VM gets back what was saved");
-    vm.agent_vm("start --cpus 2 --memory 2GiB --disk 20GiB").succeeds();
     vm.agent_vm("restore feature")
         .succeeds()
         .stderr_has("as workspace 'app-feature' of branch 'feature'")
