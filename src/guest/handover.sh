@@ -3,13 +3,16 @@
 # wire.rs. It runs as root; AGENTVM_LOGIN is who logged in, and owns the credentials.
 #
 #   place ROOT LIMIT GROUP…  makes the GROUPs below ROOT (/) such as they come on standard input: after
-#                      send= lines "NAME SIZE SHA256", each with SIZE bytes, at last "end 0 -".
-#                      What does not come is taken away. Each GROUP has these:
+#                      send= lines "NAME SIZE SHA256 [stays]", each with SIZE bytes, at last "end 0 -".
+#                      What does not come is taken away, unless it stays: then the host does not know all
+#                      of it, and what is there is left (of environment the lines for proxies).
+#                      Each GROUP has these:
 #                        credentials  credentials (JSON), profile (for login shells)
 #                        key          credentials alone
 #                        network      certificates (each below a line "# FILE"), environment
 #                                     (NAME=VALUE lines), mirror (a URL)
 #                      changed=NAME  done=NAME of each that is there now  kept=FILE
+#                      gone=VARIABLE of each that programs no longer get
 #                      stage=TEXT  tick=   One at a time; LIMIT seconds at most for each program.
 set -eu
 if [ -z "${AGENTVM_LOGIN-}" ]; then
@@ -77,7 +80,7 @@ receive() {
     rm -rf "$work"
     mkdir "$work" || fail "cannot make the directory $work in the VM"
     field send ''
-    while IFS=' ' read -r name size sum && [ "$name" != end ]; do
+    while IFS=' ' read -r name size sum stays && [ "$name" != end ]; do
         case $name in
         credentials | profile | certificates | environment | mirror) ;;
         *) fail "there is nothing called $name" ;;
@@ -85,11 +88,28 @@ receive() {
         head -c "$size" >"$work/$name" || fail "cannot write to $work in the VM"
         [ "$(sha256sum <"$work/$name")" = "$sum  -" ] ||
             fail 'what was sent did not arrive whole; is the disk of the VM full?'
+        [ -z "$stays" ] || : >"$work/$name.stays"
+        [ "$size" != 0 ] || rm "$work/$name"
     done
     [ "${name-}" = end ] || fail 'the connection was cut off'
 }
 
 comes() { [ -e "$work/$1" ]; }
+
+stays() { [ -e "$work/$1.stays" ]; }
+
+variables_of() {
+    [ ! -f "$1" ] || sed -nE 's/^(export )?([A-Za-z_][A-Za-z0-9_]*)=.*/\2/p' "$1"
+}
+
+# note_variables FILE: what say_gone compares with.
+note_variables() { variables_of "$root$1" >"$work/variables"; }
+
+# say_gone FILE: the variables that are in it no longer.
+say_gone() {
+    variables_of "$root$1" >"$work/left"
+    grep -vxF -f "$work/left" "$work/variables" | while read -r name; do field gone "$name"; done
+}
 
 # put NAME FILE MODE OWNER: what came becomes that file. False where it is that already.
 put() {
@@ -111,11 +131,15 @@ take_away() {
     rm -f "$root$1" || fail "cannot take $1 away in the VM"
 }
 
-# place NAME FILE MODE OWNER: one of the two.
+# place NAME FILE MODE OWNER: one of the two, or neither where what is there stays.
 place() {
-    if comes "$1"; then
+    if stays "$1" && [ -f "$root$2" ]; then
+        if comes "$1"; then field 'done' "$1"; fi
+    elif comes "$1"; then
         if put "$@"; then field changed "$1"; fi
         field 'done' "$1"
+    elif stays "$1"; then
+        :
     elif take_away "$2"; then
         field changed "$1"
     fi
@@ -210,14 +234,23 @@ environment() {
     file=/etc/agentvm/environment
     service=/etc/systemd/system/service.d/10-agentvm.conf
     profile=/usr/share/pam-configs/agentvm
+    note_variables "$file"
+    if stays environment; then
+        grep -Ei '^(https?|all|no)_proxy=' "$root$file" >"$work/all" 2>/dev/null || :
+        if comes environment; then cat "$work/environment" >>"$work/all"; fi
+        mv -f "$work/all" "$work/environment"
+        [ -s "$work/environment" ] || rm "$work/environment"
+    fi
     if ! comes environment; then
         if pam_reads; then pam --package --remove agentvm; fi
         take_away "$profile" || :
         if take_away "$service"; then reload; fi
         if take_away "$file"; then field changed environment; fi
+        say_gone "$file"
         return
     fi
     if put environment "$file" 600 "$me"; then field changed environment; fi
+    say_gone "$file"
     printf '[Service]\nEnvironmentFile=-%s\n' "$file" >"$work/service"
     if put service "$service" 644 "$me"; then reload; fi
     printf '%s\n' 'Name: Variables of git-agent-vm' 'Default: yes' 'Priority: 0' \
@@ -319,7 +352,10 @@ for group in "$@"; do
     pkey) credentials ;;
     pcredentials)
         credentials
-        place profile /etc/profile.d/ai-agent-env.sh 644 "$me"
+        profile=/etc/profile.d/ai-agent-env.sh
+        note_variables "$profile"
+        place profile "$profile" 644 "$me"
+        say_gone "$profile"
         ;;
     pnetwork)
         certificates

@@ -1,7 +1,7 @@
 //! What goes wrong in the guest on the way.
 
 use git_agent_vm::error::{Kind, kind_of};
-use git_agent_vm::handover::{Group, ROOT};
+use git_agent_vm::handover::{Group, ROOT, Unset};
 
 use super::tls::Tls;
 use super::{Site, config};
@@ -142,7 +142,8 @@ fn tell_of_registry(machine: &Machine, more: &[(&str, &str)]) -> anyhow::Result<
         ("agentvm.npmregistry", "https://mirror.example/npm/"),
     ];
     settings.extend(more);
-    let handover = git_agent_vm::handover::Handover::load_with(&config(&settings), |_| None)?;
+    let handover =
+        git_agent_vm::handover::Handover::load_with(&config(&settings), Unset::Goes, |_| None)?;
     Ok(handover.place(&machine.guest(), ROOT, &[Group::Network])?.changed)
 }
 
