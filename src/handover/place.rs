@@ -89,6 +89,7 @@ impl Handover {
             call = call.arg(group.word());
         }
         let mut session = guest.open(&call).map_err(|error| guest.explain(error))?;
+        session.end_after_work(self.limit);
         let describe = guest.describe();
         let text = format!("setting up the {describe}: credentials and network");
         let progress = Progress::start(&text);

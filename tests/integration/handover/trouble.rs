@@ -5,7 +5,8 @@ use git_agent_vm::handover::{Group, ROOT, Unset};
 
 use super::tls::Tls;
 use super::{Site, config};
-use crate::provision::machine::Machine;
+use crate::provision::machine::{Machine, TICKS_FOR_EVER};
+use crate::support::has_time_limit;
 
 /// The certificates of a test's own network, and the setting that names them.
 fn with_certificates(site: &Site) {
@@ -183,6 +184,19 @@ fn program_of_the_guest_that_hangs_ends_with_the_limit() {
     let error = site.place(&site.load(&settings, &[]).unwrap()).unwrap_err();
     assert_eq!(kind_of(&error), Kind::TimedOut);
     assert!(format!("{error:#}").starts_with("update-ca-certificates does not end"), "{error:#}");
+}
+
+#[test]
+fn guest_that_never_ends_is_given_up() {
+    if !has_time_limit("3", "handover::trouble::guest_that_never_ends_is_given_up") {
+        return;
+    }
+    let site = Site::new();
+    site.host_file("gcloud/application_default_credentials.json", "{\"type\": \"x\"}");
+    site.lab.guest_fake("sh", TICKS_FOR_EVER);
+    let error = site.place(&site.load(&[], &[]).unwrap()).unwrap_err();
+    assert_eq!(kind_of(&error), Kind::TimedOut);
+    assert_eq!(format!("{error:#}"), "lost the VM 'agent-vm': it is not done after 3 s");
 }
 
 /// What is there is brought up to date and taken away, though the start that put it there failed.

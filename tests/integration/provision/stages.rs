@@ -6,7 +6,8 @@ use git_agent_vm::error::{Error, Kind, kind_of};
 use git_agent_vm::provision::{Name, Outcome, State};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::machine::Machine;
+use super::machine::{Machine, TICKS_FOR_EVER};
+use crate::support::has_time_limit;
 
 fn state(machine: &Machine, name: Name) -> State {
     machine.states().into_iter().find(|state| state.stage == name.word()).unwrap().state
@@ -158,6 +159,25 @@ fn stage_that_hangs_ends_with_its_limit_and_leaves_nothing_behind() {
     assert_eq!(state(&machine, Name::Tools), State::Unfinished);
     machine.write("scripts/install-tools.sh", "echo done\n");
     assert_eq!(machine.apply(Name::Tools), Outcome::Done);
+}
+
+#[test]
+fn guest_that_never_ends_is_given_up() {
+    if !has_time_limit("3", "provision::stages::guest_that_never_ends_is_given_up") {
+        return;
+    }
+    let Some(machine) = Machine::new() else { return };
+    machine.lab.guest_fake("sh", TICKS_FOR_EVER);
+    machine.write("scripts/install-tools.sh", "echo done\n");
+    let error = machine.try_apply(&[Name::Tools], true).unwrap_err();
+    assert_eq!(kind_of(&error), Kind::TimedOut);
+    assert_eq!(
+        format!("{error:#}"),
+        "cannot set up the VM 'agent-vm': tools: lost the VM 'agent-vm': it is not done after 3 s"
+    );
+    // Nor does it hold up whoever asks for the stages that are done.
+    let text = machine.fails(Name::Tools);
+    assert_eq!(text, "lost the VM 'agent-vm': it is not done after 3 s");
 }
 
 /// The pid of the ssh that a stage runs over.
