@@ -165,38 +165,6 @@ fn without_node_the_pin_of_npm_is_no_error_and_a_package_is() {
 }
 
 #[test]
-fn python_programs_are_installed_as_pinned() {
-    let Some(machine) = Machine::new() else { return };
-    machine.list("python-packages", "uv\nruff==1.2.*\n");
-    assert_eq!(machine.apply(Name::Python), Outcome::Done);
-    machine.calls();
-    machine.list("python-packages", "uv==1.2.3\nruff==1.2\n");
-    machine.apply(Name::Python);
-    let calls = machine.calls();
-    assert_eq!(calls, ["pipx install --force ruff==1.2"]);
-    // One that was cut off is made anew.
-    machine
-        .as_root("rm /opt/pipx/venvs/uv/pipx_metadata.json; touch /opt/pipx/venvs/uv/half")
-        .succeeds();
-    machine.list("python-packages", "uv\n");
-    assert_eq!(machine.apply(Name::Python), Outcome::Done);
-}
-
-#[test]
-fn python_program_gets_the_extras_that_were_added() {
-    let Some(machine) = Machine::new() else { return };
-    machine.list("python-packages", "httpie\n");
-    machine.apply(Name::Python);
-    machine.list("python-packages", "httpie[socks,A.b]\n");
-    assert_eq!(machine.apply(Name::Python), Outcome::Done);
-    // Their order and spelling say nothing.
-    machine.list("python-packages", "HTTPie[a_b,socks]==1.2.*\n");
-    assert_eq!(machine.apply(Name::Python), Outcome::Present);
-    machine.list("python-packages", "httpie==1.2.3\n");
-    assert_eq!(machine.apply(Name::Python), Outcome::Done);
-}
-
-#[test]
 fn tools_are_installed_with_their_checksums_only() {
     let Some(machine) = Machine::new() else { return };
     machine

@@ -181,12 +181,13 @@ fn guest_that_never_ends_is_given_up() {
 }
 
 /// The pid of the ssh that a stage runs over.
-fn ssh_of(machine: &Machine) -> Option<Pid> {
+pub(super) fn ssh_of(machine: &Machine, name: Name) -> Option<Pid> {
     let place = machine.lab.path().join("endpoint");
     std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
         let here = std::fs::read_link(entry.path().join("cwd")).ok()? == place;
         let line = std::fs::read(entry.path().join("cmdline")).ok()?;
-        let stage = String::from_utf8_lossy(&line).contains(" stage ptools ");
+        let words = format!(" stage p{} ", name.word());
+        let stage = String::from_utf8_lossy(&line).contains(&words);
         let pid = entry.file_name().to_str()?.parse().ok()?;
         if here && stage { Pid::from_raw(pid) } else { None }
     })
@@ -198,7 +199,7 @@ fn cut_connection_ends_the_stage_and_the_next_run_goes_on() {
     machine.write("scripts/install-tools.sh", machine.long_sleep());
     let run = machine.begin(Name::Tools);
     machine.lab.wait_until("the script runs", |_| machine.is_at_it());
-    kill_process(ssh_of(&machine).unwrap(), Signal::KILL).unwrap();
+    kill_process(ssh_of(&machine, Name::Tools).unwrap(), Signal::KILL).unwrap();
     let text = format!("{:#}", run.join().unwrap().unwrap_err());
     assert!(text.starts_with("cannot set up the VM 'agent-vm': tools: lost the VM"), "{text}");
     assert_eq!(state(&machine, Name::Tools), State::Unfinished);
