@@ -40,14 +40,28 @@ fail_slowly() {
     exit 1
 }
 
-# limited CMD…: ends it when the limit is over. The lock is not for what it leaves running.
-limited() { timeout -k 10 "$limit" "$@" 9>&-; }
+# limited CMD…: ends it when the limit is over, which is 124 then, and nothing else is. The lock is not for
+# what it leaves running.
+limited() {
+    read -r began _ </proc/uptime
+    ended=0
+    timeout -k 10 "$limit" "$@" 9>&- || ended=$?
+    read -r now _ </proc/uptime
+    case $ended in
+    124 | 137)
+        if [ $((${now%%.*} - ${began%%.*})) -ge "$limit" ]; then return 124; fi
+        [ "$ended" = 137 ] || return 1
+        ;;
+    esac
+    return "$ended"
+}
 
 # judge CODE WHAT: what it was that failed, with the end of what it said. That is set in, so that no line
 # of it is taken for one of our hints.
 judge() {
     case $1 in
-    124 | 137) fail_slowly "$2 does not end in the VM: the limit of $limit s is over" ;;
+    124) fail_slowly "$2 does not end in the VM: the limit of $limit s is over" ;;
+    137) fail "$2 was killed in the VM, whose memory may be full" ;;
     esac
     fail "$2 failed in the VM:
 $(tail -n 4 "$work/said" | cut -c 1-300 | sed 's/^/  /')"

@@ -186,6 +186,28 @@ fn program_of_the_guest_that_hangs_ends_with_the_limit() {
     assert!(format!("{error:#}").starts_with("update-ca-certificates does not end"), "{error:#}");
 }
 
+/// As the kernel does where there is no memory left.
+#[test]
+fn program_of_the_guest_that_is_killed_is_not_said_to_be_slow() {
+    let site = Site::new();
+    with_certificates(&site);
+    site.pam_reads_variables(true);
+    for (script, why) in [
+        ("kill -9 $$", " was killed in the VM, whose memory may be full"),
+        ("exit 124", " failed in the VM:\n"),
+    ] {
+        hook(&site, script);
+        // What runs hooks says only that one failed, so it is told of one that went.
+        site.lab
+            .guest_sh("ln -sf /no/file root/etc/ssl/certs/agentvm-0123456789abcdef.pem")
+            .succeeds();
+        let error = site.place(&site.load(&CERTIFICATES, &[]).unwrap()).unwrap_err();
+        assert_eq!(kind_of(&error), Kind::Failed);
+        let text = format!("{error:#}");
+        assert!(text.starts_with(&format!("update-ca-certificates{why}")), "{text}");
+    }
+}
+
 #[test]
 fn guest_that_never_ends_is_given_up() {
     if !has_time_limit("3", "handover::trouble::guest_that_never_ends_is_given_up") {

@@ -161,6 +161,38 @@ fn stage_that_hangs_ends_with_its_limit_and_leaves_nothing_behind() {
     assert_eq!(machine.apply(Name::Tools), Outcome::Done);
 }
 
+/// As the kernel does where there is no memory left. `timeout` ends what is slow in the same way.
+#[test]
+fn what_is_killed_early_is_not_said_to_be_slow() {
+    let Some(machine) = Machine::new() else { return };
+    let fails = |name| {
+        let error = machine.try_apply(&[name], false).unwrap_err();
+        assert_eq!(kind_of(&error), Kind::Failed);
+        format!("{error:#}")
+    };
+    machine.write("scripts/install-tools.sh", "echo begun\nkill -9 $$\n");
+    let killed = "was killed in the VM, whose memory may be full";
+    assert_eq!(
+        fails(Name::Tools),
+        format!(
+            "cannot set up the VM 'agent-vm': tools: scripts/install-tools.sh {killed}:\n  begun"
+        )
+    );
+    machine.write("scripts/install-tools.sh", "exit 124\n");
+    let text = fails(Name::Tools);
+    assert!(text.ends_with("tools: scripts/install-tools.sh failed in the VM"), "{text}");
+    machine.list("apt-packages", "git\n");
+    machine.fake("apt-get", "[ \"${*%install git}\" = \"$*\" ] || kill -9 $$");
+    let text = fails(Name::Apt);
+    assert!(text.contains(&format!("apt: apt-get install {killed}")), "{text}");
+    machine.fake(
+        "dpkg",
+        "case $1 in --audit) echo 'half-configured: git' ;; --configure) kill -9 $$ ;; esac",
+    );
+    let text = fails(Name::Apt);
+    assert!(text.contains(&format!("apt: dpkg --configure {killed}")), "{text}");
+}
+
 #[test]
 fn guest_that_never_ends_is_given_up() {
     if !has_time_limit("3", "provision::stages::guest_that_never_ends_is_given_up") {
