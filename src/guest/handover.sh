@@ -298,24 +298,31 @@ reload() {
     limited systemctl daemon-reload >"$work/said" 2>&1 </dev/null || judge "$?" 'systemctl daemon-reload'
 }
 
-# The mirror: in the lists that Debian's images come with, every address that ends with /debian or
-# /debian-security is led there. The file as it was, and as we made it, are kept beside.
+# The mirror: in the lists that Debian's images come with, /debian and /debian-security of Debian's own
+# archives, and of a mirror that we led to before, are led there: others publish below such names too. The
+# file as it was, and as we made it, are kept beside, and all bases that there were.
 mirror() {
     kept=$root/etc/agentvm/apt
     base=
     if comes mirror; then
         # Of what a URL may have, only & says something to sed.
         base=$(sed 's/&/\\&/g' "$work/mirror")
+        mkdir -p "$kept"
+        # First of all: a later mirror takes over what names this one, whatever becomes of us.
+        grep -qsxFf "$work/mirror" "$kept/bases" || { cat "$work/mirror" && echo; } >>"$kept/bases" ||
+            fail "cannot write to $kept in the VM"
+        archives='https?://(deb|security|ftp([.][a-z0-9-]+)?|cdn-[a-z]+[.]deb|httpredir)[.]debian[.]org'
+        archives=$archives'|mirror[+]file:/+etc/apt/mirrors'
+        ours=$(sed -n '/./{ s/[].[*^$+?(){}|\\]/\\&/g; s/^/|/; p; }' "$kept/bases" | tr -d '\n')
     fi
     for list in sources.list sources.list.d/debian.sources; do
         file=/etc/apt/$list
         key=${list##*/}
         if [ -n "$base" ]; then
             [ -s "$root$file" ] || continue
-            sed -E "s#(https?|mirror[+]file):/[^ ]*/(debian(-security)?)([.]list)?/?( |\$)#$base/\\2\\5#g" \
+            sed -E "s#($archives$ours)/(debian(-security)?)([.]list)?/?( |\$)#$base/\\4\\7#g" \
                 "$root$file" >"$work/list"
             ! cmp -s "$work/list" "$root$file" || continue
-            mkdir -p "$kept"
             [ -e "$kept/$key" ] || {
                 cp "$root$file" "$work/was" && mv -fT "$work/was" "$kept/$key"
             } || fail "cannot write to $kept in the VM"

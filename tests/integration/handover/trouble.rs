@@ -31,7 +31,7 @@ fn two_at_once_wait_for_each_other() {
     with_certificates(&site);
     site.pam_reads_variables(true);
     hook(&site, "cat >/dev/null; : >begun; until [ -e go ]; do sleep 0.1; done");
-    site.write_in_guest("etc/apt/sources.list", "deb http://archive.example/debian trixie main\n");
+    site.write_in_guest("etc/apt/sources.list", "deb http://deb.debian.org/debian trixie main\n");
     let settings = [CERTIFICATES[0], ("agentvm.aptmirror", "http://mirror.example")];
     let (first, second) =
         (site.load(&CERTIFICATES, &[]).unwrap(), site.load(&settings, &[]).unwrap());
