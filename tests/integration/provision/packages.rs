@@ -244,3 +244,24 @@ fn vms_in_the_vm_are_left_out_with_a_reason() {
     // It is not said at each start.
     assert_eq!(machine.apply(Name::Nested), Outcome::Unchanged);
 }
+
+#[test]
+fn vms_in_the_vm_are_left_out_where_nothing_vouches_for_their_lima() {
+    let Some(mut machine) = Machine::new() else { return };
+    if !std::path::Path::new("/dev/kvm").exists() {
+        return eprintln!("left out: there is no /dev/kvm to be had");
+    }
+    machine.lab.guest_sh("echo 'mount --bind /dev/null /dev/kvm' >more").succeeds();
+    machine.extras = "nested";
+    machine.fake("uname", "echo aarch64");
+    // A version of one's own without its checksum is a mistake.
+    machine.list("versions", "LIMA=2.2.0\n");
+    let text = machine.fails(Name::Nested);
+    let why = "versions.txt has no checksum of Lima 2.2.0 for aarch64: LIMA_SHA256_ARM64";
+    assert!(text.ends_with(why), "{text}");
+    fs_err::remove_file(machine.common().join("packages/versions.txt")).unwrap();
+    let Outcome::Skipped(why) = machine.apply(Name::Nested) else { panic!("it was not left out") };
+    assert!(why.starts_with("there is no checksum of Lima "), "{why}");
+    assert!(why.ends_with("a versions.txt of your own needs the line LIMA_SHA256_ARM64"), "{why}");
+    assert!(!machine.calls().iter().any(|call| call.starts_with("apt-get")));
+}
