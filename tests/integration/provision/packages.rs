@@ -1,5 +1,6 @@
 //! What each stage does with its list.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use git_agent_vm::error::{Kind, kind_of};
@@ -192,6 +193,47 @@ fn tools_are_installed_with_their_checksums_only() {
     machine.list("versions", "FOO=1\n");
     let text = machine.fails(Name::Tools);
     assert!(text.ends_with("versions.txt names FOO, which nothing here installs"), "{text}");
+}
+
+/// A server that sends little, and then nothing. Gives its port.
+fn stalling_server() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in listener.incoming().flatten() {
+            (&stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\nx").ok();
+            open.push(stream);
+        }
+    });
+    port
+}
+
+#[test]
+fn download_that_stalls_is_given_up_long_before_the_stage() {
+    let Some(machine) = Machine::new() else { return };
+    let server = format!("http://127.0.0.1:{}", stalling_server());
+    // The real one with less patience; what has a host's name of its own comes from that server too.
+    machine.fake(
+        "curl",
+        &format!(
+            "for word; do shift; case $word in 60) word=1 ;; https://*) word={server} ;; esac\n\
+             set -- \"$@\" \"$word\"; done\n/usr/bin/curl --retry-delay 1 \"$@\""
+        ),
+    );
+    let more = format!("export npm_config_registry={server}\n");
+    machine.lab.guest_command("sh", ["-c", "cat >more"]).stdin(more).succeeds();
+    let sums = |name: &str, word: &str, digits| format!("{name}{word}={}\n", "0".repeat(digits));
+    machine.list("versions", &format!("NPM=11.0.1\n{}", sums("NPM", "_SHA512", 128)));
+    let npm = machine.fails(Name::Npm);
+    assert!(npm.contains("npm-11.0.1.tgz failed in the VM:\n"), "{npm}");
+    let sums = sums("GO", "_SHA256_AMD64", 64) + &sums("GO", "_SHA256_ARM64", 64);
+    machine.list("versions", &format!("GO=1.2.3\n{sums}"));
+    let go = machine.fails(Name::Tools);
+    assert!(go.ends_with(".tar.gz can't be downloaded"), "{go}");
+    for text in [npm, go] {
+        assert!(text.contains("Operation too slow. Less than 1000 bytes/sec"), "{text}");
+    }
 }
 
 #[test]
