@@ -14,6 +14,7 @@ use crate::sanitize;
 pub struct List {
     text: String,
     name: PathBuf,
+    built_in: bool,
 }
 
 /// One entry of a [`List`].
@@ -46,7 +47,11 @@ pub fn place(config: &Config, name: &str) -> PathBuf {
 impl List {
     /// Reads `common/NAME`, or takes the one that is built in.
     pub fn load(config: &Config, name: &str, built_in: &str) -> anyhow::Result<Self> {
-        let in_place = || Self { text: built_in.to_owned(), name: Path::new("common").join(name) };
+        let in_place = || Self {
+            text: built_in.to_owned(),
+            name: Path::new("common").join(name),
+            built_in: true,
+        };
         let Some(dir) = dir(config)? else { return Ok(in_place()) };
         let path = dir.join(name);
         match std::fs::read(&path) {
@@ -54,6 +59,12 @@ impl List {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(in_place()),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
         }
+    }
+
+    /// Whether it is the one that is built in.
+    #[must_use]
+    pub fn is_built_in(&self) -> bool {
+        self.built_in
     }
 
     /// The text as it is.
@@ -95,7 +106,7 @@ impl List {
             return Err(wrong(at, "the line ends with a carriage return; use plain line ends"));
         }
         let text = String::from_utf8(bytes).map_err(|_| Error::failed("this was text just now"))?;
-        Ok(Self { text, name })
+        Ok(Self { text, name, built_in: false })
     }
 
     /// The lines that say something: `#` begins a comment.

@@ -20,7 +20,9 @@ use crate::ui;
 /// Where the VM has them.
 pub const PLACE: &str = "/etc/google/application_default_credentials.json";
 /// The variable that names the file, here and in the VM.
-const VARIABLE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
+pub const VARIABLE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
+/// The variable that names the project for Google's models, here and in the VM.
+pub const PROJECT: &str = "ANTHROPIC_VERTEX_PROJECT_ID";
 /// The largest file, in bytes.
 const LARGEST: u64 = 1 << 20;
 /// Google's default, where nothing else is said.
@@ -74,13 +76,13 @@ impl Search {
         }
     }
 
-    /// The credentials, with a warning where the file is gone.
+    /// The credentials, with a warning where the file is gone, which ends with what that means.
     #[must_use]
-    pub fn found(self) -> Option<Google> {
+    pub fn found(self, so: &str) -> Option<Google> {
         match self {
             Self::Found(google) => Some(google),
             Self::Gone(path) => {
-                ui::warning(&format!("{}; the VM gets no credentials", gone(&path)));
+                ui::warning(&format!("{}; {so}", gone(&path)));
                 None
             }
             Self::Nothing => None,
@@ -115,9 +117,9 @@ impl Google {
         let mut script = b"# Made by git agent-vm start, which makes it anew.\n".to_vec();
         let here = |name: &str| value_of(name).filter(|value| !value.is_empty());
         export(&mut script, VARIABLE, PLACE.as_bytes());
-        if let Some(project) = here("ANTHROPIC_VERTEX_PROJECT_ID") {
+        if let Some(project) = here(PROJECT) {
             let region = here("CLOUD_ML_REGION").unwrap_or_else(|| REGION.into());
-            export(&mut script, "ANTHROPIC_VERTEX_PROJECT_ID", project.as_bytes());
+            export(&mut script, PROJECT, project.as_bytes());
             export(&mut script, "CLOUD_ML_REGION", region.as_bytes());
             let off =
                 here("CLAUDE_CODE_USE_VERTEX").is_some_and(|word| word == "0" || word == "false");

@@ -14,6 +14,7 @@ use crate::small_file;
 use crate::ui::Progress;
 
 pub mod build;
+mod disk;
 mod host;
 mod in_vm;
 pub mod input;
@@ -51,7 +52,7 @@ pub enum Image {
 }
 
 impl Image {
-    /// Reads a value of `agentvm.image` and checks what it names: that a file is there, that a URL
+    /// Reads a value of `agentvm.image` and checks what it names: that a file is a whole disk, that a URL
     /// has a digest, that the files of a directory are those of its `SHA256SUMS`.
     pub fn open(value: &str) -> Result<Self, Error> {
         if let Some((scheme, _)) = value.split_once("://") {
@@ -75,10 +76,11 @@ impl Image {
                 )
             });
         }
-        std::fs::File::open(&path).map_err(|error| unreadable(&path, &error))?;
-        if meta.len() == 0 {
-            return Err(wrong(value, "the file is empty"));
+        // Whoever opens a pipe waits.
+        if !meta.is_file() {
+            return Err(wrong(value, "it is no ordinary file"));
         }
+        disk::check(&path).map_err(|why| wrong(value, &why))?;
         Ok(Self::File(path))
     }
 }

@@ -26,7 +26,9 @@ download() {
     sum=$(value "$1_SHA256_$ARCH")
     [ -n "$sum" ] || fail "versions.txt has no $1_SHA256_$ARCH, so $2 can't be checked"
     echo "downloading $2"
-    curl -fsSL --retry 2 --connect-timeout 30 -o "$3" "$2" || fail "$2 can't be downloaded"
+    # A server that stalls is asked again after a minute.
+    curl -fsSL --retry 2 --connect-timeout 30 --speed-limit 1000 --speed-time 60 -o "$3" "$2" ||
+        fail "$2 can't be downloaded"
     echo "$sum  $3" | sha256sum --check --status ||
         fail "$2 is not what versions.txt pins: it has another sha256 sum"
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::config::{Config, ProviderKind, UnknownKeys};
 use crate::error::Error;
 use crate::git::Repo;
+use crate::handover::Unset;
 use crate::provision::{Name, Outcome, Plan, Wanted};
 use crate::ui;
 use crate::vm::{self, IfAbsent, Resources};
@@ -39,7 +40,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .into());
     }
     // What is wrong in common/ is said before anything starts.
-    let plan = Plan::load(&config)?;
+    let plan = Plan::load(&config, Unset::Goes)?;
     let wanted = Wanted { names: &args.stages, force: args.force };
     plan.check(wanted)?;
     provider.start(Resources::default(), IfAbsent::Fail)?;

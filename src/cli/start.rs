@@ -6,6 +6,7 @@ use crate::cli::mount;
 use crate::config::{self, Config, ProviderKind, UnknownKeys};
 use crate::git::Repo;
 use crate::guest::Guest;
+use crate::handover::Unset;
 use crate::provision::{Plan, Wanted};
 use crate::trash;
 use crate::ui;
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let provider = vm::provider(&config)?;
     let asked = Resources { cpus: args.cpus, memory: args.memory, disk: args.disk };
     // What is wrong in common/ is said before anything is made.
-    let plan = Plan::load(&config)?;
+    let plan = Plan::load(&config, Unset::Goes)?;
     if config.provider == ProviderKind::Ssh {
         if asked != Resources::default() {
             // Says that the host is run by others.

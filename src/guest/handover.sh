@@ -3,13 +3,16 @@
 # wire.rs. It runs as root; AGENTVM_LOGIN is who logged in, and owns the credentials.
 #
 #   place ROOT LIMIT GROUP…  makes the GROUPs below ROOT (/) such as they come on standard input: after
-#                      send= lines "NAME SIZE SHA256", each with SIZE bytes, at last "end 0 -".
-#                      What does not come is taken away. Each GROUP has these:
+#                      send= lines "NAME SIZE SHA256 [stays]", each with SIZE bytes, at last "end 0 -".
+#                      What does not come is taken away, unless it stays: then the host does not know all
+#                      of it, and what is there is left (of environment the lines for proxies).
+#                      Each GROUP has these:
 #                        credentials  credentials (JSON), profile (for login shells)
 #                        key          credentials alone
 #                        network      certificates (each below a line "# FILE"), environment
 #                                     (NAME=VALUE lines), mirror (a URL)
 #                      changed=NAME  done=NAME of each that is there now  kept=FILE
+#                      gone=VARIABLE of each that programs no longer get
 #                      stage=TEXT  tick=   One at a time; LIMIT seconds at most for each program.
 set -eu
 if [ -z "${AGENTVM_LOGIN-}" ]; then
@@ -37,14 +40,28 @@ fail_slowly() {
     exit 1
 }
 
-# limited CMD…: ends it when the limit is over. The lock is not for what it leaves running.
-limited() { timeout -k 10 "$limit" "$@" 9>&-; }
+# limited CMD…: ends it when the limit is over, which is 124 then, and nothing else is. The lock is not for
+# what it leaves running.
+limited() {
+    read -r began _ </proc/uptime
+    ended=0
+    timeout -k 10 "$limit" "$@" 9>&- || ended=$?
+    read -r now _ </proc/uptime
+    case $ended in
+    124 | 137)
+        if [ $((${now%%.*} - ${began%%.*})) -ge "$limit" ]; then return 124; fi
+        [ "$ended" = 137 ] || return 1
+        ;;
+    esac
+    return "$ended"
+}
 
 # judge CODE WHAT: what it was that failed, with the end of what it said. That is set in, so that no line
 # of it is taken for one of our hints.
 judge() {
     case $1 in
-    124 | 137) fail_slowly "$2 does not end in the VM: the limit of $limit s is over" ;;
+    124) fail_slowly "$2 does not end in the VM: the limit of $limit s is over" ;;
+    137) fail "$2 was killed in the VM, whose memory may be full" ;;
     esac
     fail "$2 failed in the VM:
 $(tail -n 4 "$work/said" | cut -c 1-300 | sed 's/^/  /')"
@@ -77,7 +94,7 @@ receive() {
     rm -rf "$work"
     mkdir "$work" || fail "cannot make the directory $work in the VM"
     field send ''
-    while IFS=' ' read -r name size sum && [ "$name" != end ]; do
+    while IFS=' ' read -r name size sum stays && [ "$name" != end ]; do
         case $name in
         credentials | profile | certificates | environment | mirror) ;;
         *) fail "there is nothing called $name" ;;
@@ -85,11 +102,28 @@ receive() {
         head -c "$size" >"$work/$name" || fail "cannot write to $work in the VM"
         [ "$(sha256sum <"$work/$name")" = "$sum  -" ] ||
             fail 'what was sent did not arrive whole; is the disk of the VM full?'
+        [ -z "$stays" ] || : >"$work/$name.stays"
+        [ "$size" != 0 ] || rm "$work/$name"
     done
     [ "${name-}" = end ] || fail 'the connection was cut off'
 }
 
 comes() { [ -e "$work/$1" ]; }
+
+stays() { [ -e "$work/$1.stays" ]; }
+
+variables_of() {
+    [ ! -f "$1" ] || sed -nE 's/^(export )?([A-Za-z_][A-Za-z0-9_]*)=.*/\2/p' "$1"
+}
+
+# note_variables FILE: what say_gone compares with.
+note_variables() { variables_of "$root$1" >"$work/variables"; }
+
+# say_gone FILE: the variables that are in it no longer.
+say_gone() {
+    variables_of "$root$1" >"$work/left"
+    grep -vxF -f "$work/left" "$work/variables" | while read -r name; do field gone "$name"; done
+}
 
 # put NAME FILE MODE OWNER: what came becomes that file. False where it is that already.
 put() {
@@ -111,11 +145,15 @@ take_away() {
     rm -f "$root$1" || fail "cannot take $1 away in the VM"
 }
 
-# place NAME FILE MODE OWNER: one of the two.
+# place NAME FILE MODE OWNER: one of the two, or neither where what is there stays.
 place() {
-    if comes "$1"; then
+    if stays "$1" && [ -f "$root$2" ]; then
+        if comes "$1"; then field 'done' "$1"; fi
+    elif comes "$1"; then
         if put "$@"; then field changed "$1"; fi
         field 'done' "$1"
+    elif stays "$1"; then
+        :
     elif take_away "$2"; then
         field changed "$1"
     fi
@@ -210,14 +248,23 @@ environment() {
     file=/etc/agentvm/environment
     service=/etc/systemd/system/service.d/10-agentvm.conf
     profile=/usr/share/pam-configs/agentvm
+    note_variables "$file"
+    if stays environment; then
+        grep -Ei '^(https?|all|no)_proxy=' "$root$file" >"$work/all" 2>/dev/null || :
+        if comes environment; then cat "$work/environment" >>"$work/all"; fi
+        mv -f "$work/all" "$work/environment"
+        [ -s "$work/environment" ] || rm "$work/environment"
+    fi
     if ! comes environment; then
         if pam_reads; then pam --package --remove agentvm; fi
         take_away "$profile" || :
         if take_away "$service"; then reload; fi
         if take_away "$file"; then field changed environment; fi
+        say_gone "$file"
         return
     fi
     if put environment "$file" 600 "$me"; then field changed environment; fi
+    say_gone "$file"
     printf '[Service]\nEnvironmentFile=-%s\n' "$file" >"$work/service"
     if put service "$service" 644 "$me"; then reload; fi
     printf '%s\n' 'Name: Variables of git-agent-vm' 'Default: yes' 'Priority: 0' \
@@ -251,24 +298,31 @@ reload() {
     limited systemctl daemon-reload >"$work/said" 2>&1 </dev/null || judge "$?" 'systemctl daemon-reload'
 }
 
-# The mirror: in the lists that Debian's images come with, every address that ends with /debian or
-# /debian-security is led there. The file as it was, and as we made it, are kept beside.
+# The mirror: in the lists that Debian's images come with, /debian and /debian-security of Debian's own
+# archives, and of a mirror that we led to before, are led there: others publish below such names too. The
+# file as it was, and as we made it, are kept beside, and all bases that there were.
 mirror() {
     kept=$root/etc/agentvm/apt
     base=
     if comes mirror; then
         # Of what a URL may have, only & says something to sed.
         base=$(sed 's/&/\\&/g' "$work/mirror")
+        mkdir -p "$kept"
+        # First of all: a later mirror takes over what names this one, whatever becomes of us.
+        grep -qsxFf "$work/mirror" "$kept/bases" || { cat "$work/mirror" && echo; } >>"$kept/bases" ||
+            fail "cannot write to $kept in the VM"
+        archives='https?://(deb|security|ftp([.][a-z0-9-]+)?|cdn-[a-z]+[.]deb|httpredir)[.]debian[.]org'
+        archives=$archives'|mirror[+]file:/+etc/apt/mirrors'
+        ours=$(sed -n '/./{ s/[].[*^$+?(){}|\\]/\\&/g; s/^/|/; p; }' "$kept/bases" | tr -d '\n')
     fi
     for list in sources.list sources.list.d/debian.sources; do
         file=/etc/apt/$list
         key=${list##*/}
         if [ -n "$base" ]; then
             [ -s "$root$file" ] || continue
-            sed -E "s#(https?|mirror[+]file):/[^ ]*/(debian(-security)?)([.]list)?/?( |\$)#$base/\\2\\5#g" \
+            sed -E "s#($archives$ours)/(debian(-security)?)([.]list)?/?( |\$)#$base/\\4\\7#g" \
                 "$root$file" >"$work/list"
             ! cmp -s "$work/list" "$root$file" || continue
-            mkdir -p "$kept"
             [ -e "$kept/$key" ] || {
                 cp "$root$file" "$work/was" && mv -fT "$work/was" "$kept/$key"
             } || fail "cannot write to $kept in the VM"
@@ -319,7 +373,10 @@ for group in "$@"; do
     pkey) credentials ;;
     pcredentials)
         credentials
-        place profile /etc/profile.d/ai-agent-env.sh 644 "$me"
+        profile=/etc/profile.d/ai-agent-env.sh
+        note_variables "$profile"
+        place profile "$profile" 644 "$me"
+        say_gone "$profile"
         ;;
     pnetwork)
         certificates

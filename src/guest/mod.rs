@@ -13,6 +13,7 @@ use crate::secret::Secret;
 use crate::ssh::{Endpoint, Master, Tty};
 
 mod call;
+mod limits;
 pub mod losses;
 pub mod messages;
 mod send;
@@ -22,6 +23,7 @@ pub mod wire;
 pub mod workspaces;
 
 pub use call::{Call, encode_text};
+pub use limits::time_limit;
 use wire::{Field, Reader, WireError};
 
 /// How long the guest may say nothing before its first answer, and between two of its fields.
@@ -231,16 +233,6 @@ fn lost_pipe() -> anyhow::Error {
     anyhow::anyhow!("a pipe to ssh is missing")
 }
 
-/// A limit of time, or what `GIT_AGENT_VM_TIME_LIMIT` (seconds) allows at most.
-#[must_use]
-pub fn time_limit(normal: Duration) -> Duration {
-    let normal = crate::process::within_limits(Some(normal)).unwrap_or(normal);
-    std::env::var("GIT_AGENT_VM_TIME_LIMIT")
-        .ok()
-        .and_then(|value| value.parse().ok())
-        .map_or(normal, |seconds: u64| Duration::from_secs(seconds.max(1)).min(normal))
-}
-
 /// Why a session could not be opened.
 #[derive(Debug)]
 pub enum OpenError {
@@ -347,7 +339,9 @@ impl Session {
         let said = self.messages.take().map(messages::Relay::finish).unwrap_or_default();
         let message = format!("lost the {}: {error}{}", self.describe, after_colon(&said));
         match error {
-            WireError::TimedOut(_) | WireError::NotRead(_) => Error::timed_out(message).into(),
+            WireError::TimedOut(_) | WireError::Endless(_) | WireError::NotRead(_) => {
+                Error::timed_out(message).into()
+            }
             _ => Error::failed(message).into(),
         }
     }

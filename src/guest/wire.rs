@@ -29,6 +29,9 @@ pub enum WireError {
     /// Nothing came for this long.
     #[error("no answer for {} s", .0.as_secs())]
     TimedOut(Duration),
+    /// It went on saying something for this long.
+    #[error("it is not done after {} s", .0.as_secs())]
+    Endless(Duration),
     /// It took nothing of what is sent to it for this long.
     #[error("it reads nothing for {} s", .0.as_secs())]
     NotRead(Duration),
@@ -56,6 +59,7 @@ pub struct Reader {
     buffer: Vec<u8>,
     start: usize,
     patience: Duration,
+    end: Option<(Instant, Duration)>,
     left: usize,
 }
 
@@ -63,7 +67,7 @@ impl Reader {
     /// Reads from `pipe`, and gives up when nothing comes for `patience`.
     #[must_use]
     pub fn new(pipe: ChildStdout, patience: Duration) -> Self {
-        Self { pipe, buffer: Vec::new(), start: 0, patience, left: TOTAL_CAP }
+        Self { pipe, buffer: Vec::new(), start: 0, patience, end: None, left: TOTAL_CAP }
     }
 
     /// Skips noise up to and including the line `agentvm/1 NONCE TIME`; gives the guest's time in
@@ -140,6 +144,11 @@ impl Reader {
         self.patience = patience;
     }
 
+    /// Ends all reading after this time, however much is said.
+    pub fn end_after(&mut self, limit: Duration) {
+        self.end = Instant::now().checked_add(limit).map(|end| (end, limit));
+    }
+
     /// What was read and not used, and the pipe that goes on after it.
     #[must_use]
     pub fn into_rest(mut self) -> (Vec<u8>, ChildStdout) {
@@ -164,10 +173,17 @@ impl Reader {
     fn wait_until_readable(&self) -> Result<(), WireError> {
         let deadline = Instant::now() + self.patience;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let now = Instant::now();
+            if let Some((end, limit)) = self.end
+                && end <= now
+            {
+                return Err(WireError::Endless(limit));
+            }
+            let left = deadline.saturating_duration_since(now);
             if left.is_zero() {
                 return Err(WireError::TimedOut(self.patience));
             }
+            let left = self.end.map_or(left, |(end, _)| left.min(end - now));
             if readable_within(&self.pipe, left)? {
                 return Ok(());
             }

@@ -6,21 +6,19 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use crate::config::Config;
-use crate::credentials::{Google, Search};
-use crate::error::Error;
-use crate::guest::{Call, Guest};
+use crate::config::{Config, Proxy};
+use crate::credentials::{self, Google, Search};
 use crate::hash;
 use crate::network::faults::{self, Knowledge};
 use crate::network::proxy::{self, Variable};
 use crate::network::trust::Certificates;
 use crate::secret::Secret;
-use crate::ui::{self, Progress};
 
+mod place;
 mod record;
 mod refresh;
 
-use record::{Record, Sent, Written};
+pub use place::Placed;
 pub use refresh::refresh;
 
 /// The guest program.
@@ -72,6 +70,16 @@ impl Group {
     }
 }
 
+/// What becomes of that in the VM which variables brought there, where they are not set here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unset {
+    /// It goes: `start` and `provision` are for the user to say.
+    Goes,
+    /// It stays: a VM that starts by itself may do so for an editor, which lacks the variables of the
+    /// terminal that ran `start`.
+    Stays,
+}
+
 /// What the VM is to have, read and checked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Handover {
@@ -81,34 +89,76 @@ pub struct Handover {
     variables: Vec<Variable>,
     mirror: Secret,
     known: Knowledge,
+    unseen: Unseen,
     /// For each program that the guest runs for it.
     limit: Duration,
 }
 
-/// What came of it: names of the guest program.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Placed {
-    /// What was not there before, or is gone now.
-    pub changed: Vec<String>,
+/// What the variables that are set here do not tell, so that it stays as it is in the VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Unseen {
+    /// Which file the credentials are from.
+    source: bool,
+    /// The project for Google's models.
+    project: bool,
+    proxy: bool,
+}
+
+impl Unseen {
+    fn new(
+        config: &Config,
+        google: Option<&Google>,
+        variables: &[Variable],
+        value_of: impl Fn(&str) -> Option<OsString>,
+    ) -> Self {
+        let here = |name| value_of(name).is_some_and(|value| !value.is_empty());
+        Self {
+            source: config.credentials && (google.is_none() || !here(credentials::VARIABLE)),
+            project: config.credentials && !here(credentials::PROJECT),
+            proxy: config.network.proxy == Proxy::Environment && variables.is_empty(),
+        }
+    }
+}
+
+/// One thing on its way to the guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Item {
+    name: &'static str,
+    /// Empty where there is none.
+    content: Secret,
+    /// Whether what the VM has of it already stays.
+    stays: bool,
 }
 
 impl Handover {
     /// Reads what the settings name, and the variables that are set here. What is wrong is said with
     /// its file or variable.
-    pub fn load(config: &Config) -> anyhow::Result<Self> {
-        Self::load_with(config, |name| std::env::var_os(name))
+    pub fn load(config: &Config, unset: Unset) -> anyhow::Result<Self> {
+        Self::load_with(config, unset, |name| std::env::var_os(name))
     }
 
     /// The same with other variables.
     pub fn load_with(
         config: &Config,
+        unset: Unset,
         value_of: impl Fn(&str) -> Option<OsString>,
     ) -> anyhow::Result<Self> {
-        let google = if config.credentials { Search::new(&value_of)?.found() } else { None };
-        let profile = google.as_ref().map(|_| Google::profile(&value_of)).unwrap_or_default();
+        let google = if config.credentials {
+            Search::new(&value_of)?.found(match unset {
+                Unset::Goes => "the VM gets no credentials",
+                Unset::Stays => "what the VM has of them stays",
+            })
+        } else {
+            None
+        };
+        let profile = Google::profile(&value_of);
         let network = &config.network;
         let certificates = Certificates::load(&network.ca_certs)?;
         let mut variables = proxy::variables(&network.proxy, &value_of)?;
+        let unseen = match unset {
+            Unset::Goes => Unseen::default(),
+            Unset::Stays => Unseen::new(config, google.as_ref(), &variables, &value_of),
+        };
         let known = proxy::knowledge(&network.proxy, &value_of);
         let mut set = |name: &str, value: Secret| {
             variables.push(Variable { name: name.to_owned(), value });
@@ -134,6 +184,7 @@ impl Handover {
             variables,
             mirror,
             known,
+            unseen,
             limit: config.stage_limit,
         })
     }
@@ -143,117 +194,36 @@ impl Handover {
         self.variables.iter().map(|variable| &variable.value)
     }
 
-    fn is_empty(&self) -> bool {
-        self.items(&[Group::Credentials, Group::Network]).is_empty()
-    }
-
     /// The setting that mends a failure, where the text of the failure tells that one does.
     #[must_use]
     pub fn advice(&self, said: &str) -> Option<String> {
         faults::recognise(said, &self.known).map(|fault| fault.fix().to_owned())
     }
 
-    /// Makes the VM such: what changed since is put there, what is wanted no more is taken away.
-    /// Does nothing where nothing is wanted and nothing was. `root` is [`ROOT`].
-    pub fn apply(&self, guest: &Guest, root: &str) -> anyhow::Result<()> {
-        let record = Record::at(&guest.endpoint().dir);
-        if self.is_empty() && !record.exists() {
-            return Ok(());
-        }
-        let _lock = record.lock(guest)?;
-        // Until it is done, nobody knows what is there.
-        record.write(&Written::default())?;
-        let all = Written { google: self.google.as_ref().map(Sent::of) };
-        let placed =
-            self.place_and(guest, root, &[Group::Credentials, Group::Network], |name| {
-                // They are there, whatever becomes of the rest.
-                if name == "credentials" { record.write(&all) } else { Ok(()) }
-            })?;
-        if self.is_empty() {
-            record.remove()?;
-        }
-        self.say(guest, &placed);
-        Ok(())
-    }
-
-    /// Puts the groups below `root` in the guest, and takes away what this one does not have.
-    pub fn place(&self, guest: &Guest, root: &str, groups: &[Group]) -> anyhow::Result<Placed> {
-        self.place_and(guest, root, groups, |_| Ok(()))
-    }
-
-    /// The same, and calls `done` with what is there as soon as it is.
-    fn place_and(
-        &self,
-        guest: &Guest,
-        root: &str,
-        groups: &[Group],
-        mut done: impl FnMut(&str) -> anyhow::Result<()>,
-    ) -> anyhow::Result<Placed> {
-        let limit = self.limit.as_secs().max(1).to_string();
-        let mut call = Call::of(PROGRAM, "place").arg(root).arg(limit);
-        for group in groups {
-            call = call.arg(group.word());
-        }
-        let mut session = guest.open(&call).map_err(|error| guest.explain(error))?;
-        let describe = guest.describe();
-        let text = format!("setting up the {describe}: credentials and network");
-        let progress = Progress::start(&text);
-        let mut placed = Placed::default();
-        let items = self.items(groups);
-        let mut missing: Vec<_> = items.iter().map(|(name, _)| *name).collect();
-        while let Some(field) = session.field()? {
-            let value = field.value.to_string();
-            match field.key.as_str() {
-                "send" => session.send_by(|pipe| {
-                    for (name, content) in &items {
-                        pipe.write_all(&header(name, content))?;
-                        pipe.write_all(content.expose())?;
-                    }
-                    pipe.write_all(b"end 0 -\n").map_err(Into::into)
-                })?,
-                "done" => {
-                    done(&value)?;
-                    missing.retain(|name| *name != value);
-                }
-                "stage" => progress.update(&format!("{text}: {value}")),
-                "changed" => placed.changed.push(value),
-                "kept" => progress.suspend(|| {
-                    ui::warning(&format!(
-                        "{value} was changed in the {describe}, and goes on naming the mirror"
-                    ));
-                }),
-                _ => {}
-            }
-        }
-        if placed.changed.iter().any(|name| name == "environment") {
-            // PAM gave the open connection its variables when it was made.
-            guest.endpoint().forget_master();
-        }
-        if !missing.is_empty() {
-            let missing = missing.join(", ");
-            return Err(Error::failed(format!(
-                "the {describe} did not take what it was sent: {missing}"
-            ))
-            .into());
-        }
-        Ok(placed)
-    }
-
-    fn items(&self, groups: &[Group]) -> Vec<(&'static str, Secret)> {
+    /// What is sent of these groups, or stays. What is neither is taken away.
+    fn items(&self, groups: &[Group]) -> Vec<Item> {
+        let google = self.google.as_ref();
         let certificates: String = self.certificates.iter().map(named_certificate).collect();
+        let no_source = self.unseen.source && google.is_none();
+        let item = |name, content, stays| Item { name, content, stays };
         let all = [
-            (
+            item(
                 "credentials",
-                self.google.as_ref().map(|google| google.json.clone()).unwrap_or_default(),
+                google.map(|google| google.json.clone()).unwrap_or_default(),
+                no_source,
             ),
-            ("profile", self.profile.clone()),
-            ("certificates", Secret::new(certificates.into_bytes())),
-            ("environment", self.environment()),
-            ("mirror", self.mirror.clone()),
+            item(
+                "profile",
+                google.map(|_| self.profile.clone()).unwrap_or_default(),
+                no_source || self.unseen.project,
+            ),
+            item("certificates", Secret::new(certificates.into_bytes()), false),
+            item("environment", self.environment(), self.unseen.proxy),
+            item("mirror", self.mirror.clone(), false),
         ];
         let wanted = |name: &str| groups.iter().any(|group| group.names().contains(&name));
         all.into_iter()
-            .filter(|(name, content)| wanted(name) && !content.expose().is_empty())
+            .filter(|item| wanted(item.name) && (item.has_content() || item.stays))
             .collect()
     }
 
@@ -268,37 +238,19 @@ impl Handover {
         }
         Secret::new(text)
     }
-
-    fn say(&self, guest: &Guest, placed: &Placed) {
-        let describe = guest.describe();
-        for name in &placed.changed {
-            match (name.as_str(), &self.google) {
-                ("credentials", Some(google)) => {
-                    let source = google.source.display();
-                    ui::note(&format!(
-                        "put the Google credentials of {source} into the {describe}"
-                    ));
-                    ui::hint("git config --global agentvm.credentials none keeps them out of it");
-                }
-                ("credentials", None) => {
-                    ui::note(&format!("took the Google credentials out of the {describe}"));
-                }
-                ("certificates", _) if self.certificates.is_empty() => ui::note(&format!(
-                    "the {describe} trusts no certificates of agentvm.caCerts any more"
-                )),
-                ("certificates", _) => {
-                    let count = ui::count(self.certificates.iter().count() as u64, "certificate");
-                    ui::note(&format!("the {describe} trusts {count} of agentvm.caCerts"));
-                }
-                _ => {}
-            }
-        }
-    }
 }
 
-fn header(name: &str, content: &Secret) -> Vec<u8> {
-    let bytes = content.expose();
-    format!("{name} {} {}\n", bytes.len(), hash::short(bytes, 32)).into_bytes()
+impl Item {
+    fn has_content(&self) -> bool {
+        !self.content.expose().is_empty()
+    }
+
+    /// The line before its content.
+    fn header(&self) -> Vec<u8> {
+        let bytes = self.content.expose();
+        let stays = if self.stays { " stays" } else { "" };
+        format!("{} {} {}{stays}\n", self.name, bytes.len(), hash::short(bytes, 32)).into_bytes()
+    }
 }
 
 /// With the line that names its file in the system's store.
@@ -316,7 +268,7 @@ mod tests {
         let value_of = |name: &str| {
             here.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
         };
-        Handover::load_with(&Config::of(&settings), value_of).unwrap()
+        Handover::load_with(&Config::of(&settings), Unset::Goes, value_of).unwrap()
     }
 
     fn environment(handover: &Handover) -> String {
@@ -326,7 +278,7 @@ mod tests {
     #[test]
     fn nothing_is_handed_over_unless_something_says_so() {
         let here = [("http_proxy", "http://127.0.0.1:9"), ("SSL_CERT_FILE", "/x")];
-        assert!(load(&[], &here).is_empty());
+        assert_eq!(load(&[], &here).items(&[Group::Credentials, Group::Network]), []);
     }
 
     #[test]

@@ -29,6 +29,11 @@ impl Sent {
     pub(super) fn of(google: &Google) -> Self {
         Self { source: google.source.clone(), digest: Google::digest(&google.json) }
     }
+
+    /// From the same file, with a content that is none that it may have.
+    pub(super) fn in_doubt(&self) -> Self {
+        Self { source: self.source.clone(), digest: String::new() }
+    }
 }
 
 #[derive(Debug)]

@@ -19,8 +19,7 @@ pub fn refresh(config: &Config, guest: &Guest, root: &str) {
         return;
     }
     let record = Record::at(&guest.endpoint().dir);
-    let Some(sent) = record.read().google else { return };
-    if let Err(error) = bring_up_to_date(config, guest, root, &record, &sent) {
+    if let Err(error) = bring_up_to_date(config, guest, root, &record) {
         ui::warning(&format!("the credentials in the {} are old: {error:#}", guest.describe()));
     }
 }
@@ -30,25 +29,34 @@ fn bring_up_to_date(
     guest: &Guest,
     root: &str,
     record: &Record,
-    sent: &Sent,
 ) -> anyhow::Result<()> {
-    let limit = config.stage_limit;
-    let (handover, group) = if config.credentials {
-        let json = match Google::read(&sent.source) {
-            Err(Wrong::File(NoFile::Missing)) => return Ok(()),
-            json => json.with_context(|| sent.source.display().to_string())?,
-        };
-        if Google::digest(&json) == sent.digest {
-            return Ok(());
-        }
-        let google = Google { source: sent.source.clone(), json };
-        (Handover { google: Some(google), limit, ..Handover::default() }, Group::Key)
-    } else {
-        (Handover { limit, ..Handover::default() }, Group::Credentials)
-    };
+    if wanted(config, record)?.is_none() {
+        return Ok(());
+    }
     let _lock = record.lock(guest)?;
+    // Whoever had the lock may have done it, or sent another file's.
+    let Some((handover, group)) = wanted(config, record)? else { return Ok(()) };
     let placed = handover.place(guest, root, &[group])?;
     record.write(&Written { google: handover.google.as_ref().map(Sent::of) })?;
     handover.say(guest, &placed);
     Ok(())
+}
+
+/// What the VM is to have instead of what the record says, and which part of it that is.
+fn wanted(config: &Config, record: &Record) -> anyhow::Result<Option<(Handover, Group)>> {
+    let Some(sent) = record.read().google else { return Ok(None) };
+    let limit = config.stage_limit;
+    Ok(Some(if config.credentials {
+        let json = match Google::read(&sent.source) {
+            Err(Wrong::File(NoFile::Missing)) => return Ok(None),
+            json => json.with_context(|| sent.source.display().to_string())?,
+        };
+        if Google::digest(&json) == sent.digest {
+            return Ok(None);
+        }
+        let google = Google { source: sent.source, json };
+        (Handover { google: Some(google), limit, ..Handover::default() }, Group::Key)
+    } else {
+        (Handover { limit, ..Handover::default() }, Group::Credentials)
+    }))
 }

@@ -18,7 +18,7 @@ use super::store::Store;
 use crate::config::{Config, ProviderKind};
 use crate::error::Error;
 use crate::guest::{Call, Guest, time_limit};
-use crate::handover::{self, Handover};
+use crate::handover::{self, Handover, Unset};
 use crate::hash;
 use crate::process::Exit;
 use crate::provision::program;
@@ -54,7 +54,7 @@ pub(super) fn make(
 ) -> anyhow::Result<()> {
     let config = Config { provider: ProviderKind::Lima, credentials: false, ..config.clone() };
     // What is wrong there is said before anything is made.
-    let handover = Handover::load(&config)?;
+    let handover = Handover::load(&config, Unset::Goes)?;
     let vm = Lima::builder(&config)?;
     // What an earlier build has left may be what there is no room for.
     vm.take_away()?;

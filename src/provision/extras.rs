@@ -27,8 +27,7 @@ pub(super) fn nested(config: &Config, versions: &Versions) -> anyhow::Result<Opt
     let Some(version) = versions.get("LIMA") else {
         return Err(Error::usage("agentvm.extras names nested, and versions.txt no LIMA").into());
     };
-    let sum = |name| versions.get(name).unwrap_or("-");
-    let (amd64, arm64) = (sum("LIMA_SHA256_AMD64"), sum("LIMA_SHA256_ARM64"));
+    let (amd64, arm64) = (versions.sum("LIMA_SHA256_AMD64"), versions.sum("LIMA_SHA256_ARM64"));
     let text = format!("{version} {amd64} {arm64}\n{}", lines(&packages));
     Ok(Some(Stage::of_text(Name::Nested, 1, text)))
 }

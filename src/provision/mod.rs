@@ -8,7 +8,7 @@ use crate::config::{Config, Extra, ProviderKind};
 use crate::environment::Names;
 use crate::error::Error;
 use crate::guest::Guest;
-use crate::handover::{self, Handover};
+use crate::handover::{self, Handover, Unset};
 use crate::home_files::HomeFiles;
 use crate::ssh::Endpoint;
 use crate::state::{self, Lock};
@@ -50,12 +50,12 @@ impl Plan {
     /// Reads `common/`: the directory that `agentvm.common` names, and where that lacks a file,
     /// the one that is built in; and what is handed over besides. A line that makes no sense is
     /// named with its file.
-    pub fn load(config: &Config) -> anyhow::Result<Self> {
+    pub fn load(config: &Config, unset: Unset) -> anyhow::Result<Self> {
         // Only `connect` uses these; what is wrong there is said as early as all the rest.
         Names::load(config)?;
         // Nothing is put onto a host that is run by others.
         let handover = match config.provider {
-            ProviderKind::Lima => Handover::load(config)?,
+            ProviderKind::Lima => Handover::load(config, unset)?,
             ProviderKind::Ssh => Handover::default(),
         };
         Ok(Self { handover, stages: stages(config)? })

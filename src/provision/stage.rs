@@ -168,6 +168,7 @@ impl Stage {
             .arg(way.limit.as_secs().max(1).to_string())
             .arg(if way.force { "1" } else { "0" });
         let mut session = guest.open(&call).map_err(|error| guest.explain(error))?;
+        session.end_after_work(way.limit);
         let began = Instant::now();
         let outcome = self.follow(guest, &mut session)?;
         let doing = self.doing(guest);

@@ -8,7 +8,10 @@ use crate::hash;
 
 /// `NAME=VALUE` entries, each name once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Versions(Vec<(String, String)>);
+pub(super) struct Versions {
+    entries: Vec<(String, String)>,
+    built_in: bool,
+}
 
 impl Versions {
     /// Reads the list.
@@ -34,18 +37,24 @@ impl Versions {
             }
             entries.push((name.to_owned(), value.to_owned()));
         }
-        Ok(Self(entries))
+        Ok(Self { entries, built_in: list.is_built_in() })
     }
 
     /// The value of a name.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.entries.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The checksum of that name; else a word for the guest: `-` for one that a user has left out, `none`
+    /// for one that is not built in, which is nobody's mistake.
+    pub(super) fn sum(&self, name: &str) -> &str {
+        self.get(name).unwrap_or(if self.built_in { "none" } else { "-" })
     }
 
     /// The lines that are the install script's business.
     pub(super) fn of_tools(&self) -> Vec<String> {
         let others = ["NPM", "LIMA"];
-        let tools = self.0.iter().filter(|(name, _)| {
+        let tools = self.entries.iter().filter(|(name, _)| {
             !others.iter().any(|other| {
                 name.strip_prefix(other)
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))

@@ -5,6 +5,7 @@
 
 use crate::config::{Config, ProviderKind};
 use crate::error::{self, Error};
+use crate::handover::Unset;
 use crate::provision::{Plan, Wanted};
 use crate::ssh::Endpoint;
 use crate::ui;
@@ -179,7 +180,7 @@ pub fn ready(config: &Config, need: Need) -> anyhow::Result<Endpoint> {
         }
     }
     // What is wrong in common/ is said before anything is made.
-    let plan = Plan::load(config)?;
+    let plan = Plan::load(config, Unset::Stays)?;
     let absent = if status.state == State::Absent { IfAbsent::Make } else { IfAbsent::Fail };
     provider.start(Resources::default(), absent)?;
     let endpoint = endpoint(provider.as_ref())?;

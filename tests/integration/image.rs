@@ -169,7 +169,9 @@ fn start_takes_the_image_that_fits() {
 
     // What the settings name comes first.
     let other = lab.home().join("other.qcow2");
-    fs_err::write(&other, "disk").unwrap();
+    let mut disk = vec![0; 8192];
+    disk[512..520].copy_from_slice(b"EFI PART");
+    fs_err::write(&other, disk).unwrap();
     lab.git(["-c", &format!("agentvm.image={}", other.display()), "agent-vm", "start"]).fails(1);
     assert!(template().contains("other.qcow2") && !template().contains(".cache"), "{}", template());
 }

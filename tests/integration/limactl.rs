@@ -218,7 +218,16 @@ fn an_image_that_is_missing_or_altered_is_named_and_nothing_is_made() {
     fs_err::write(image.join("disk.qcow2"), "altered").unwrap();
     let sums = format!("{}  disk.qcow2\n", "0".repeat(64));
     fs_err::write(image.join("SHA256SUMS"), sums).unwrap();
+    let text = lab.path().join("page.qcow2");
+    fs_err::write(&text, "<!DOCTYPE html>\n").unwrap();
+    let cut = lab.path().join("cut.qcow2");
+    fs_err::write(&cut, b"QFI\xfb\0\0\0\x03").unwrap();
+    let pipe = lab.path().join("pipe");
+    lab.host("mkfifo", [pipe.to_str().unwrap()]).succeeds();
     for (value, word) in [
+        (text.to_str().unwrap(), "neither a disk in the format qcow2 nor one with a partition"),
+        (cut.to_str().unwrap(), "its header is cut off"),
+        (pipe.to_str().unwrap(), "it is no ordinary file"),
         ("/no/such/image.qcow2", "cannot read /no/such/image.qcow2"),
         (image.to_str().unwrap(), "disk.qcow2 is not what"),
         ("https://example.org/disk.qcow2", "a URL needs a digest"),

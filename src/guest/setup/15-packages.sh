@@ -72,10 +72,7 @@ apt_get() {
             esac
         done
         exit 1
-    } || case $? in
-    124 | 137) too_slow ;;
-    *) fail_with failed "apt-get $(last_word "$@") failed in the VM" ;;
-    esac
+    } || no_success "$?" "apt-get $(last_word "$@")"
 }
 
 last_word() {
@@ -100,7 +97,7 @@ install_packages() {
         timeout -k 60 "$left" dpkg --configure -a --force-confdef --force-confold \
             >>"$log" 2>&1 </dev/null 9>&- || code=$?
         # What else is wrong, the next one mends or says.
-        case $code in 124 | 137) too_slow ;; esac
+        case $code in 124 | 137) no_success "$code" 'dpkg --configure' ;; esac
         apt_get 'mending what was cut off' --no-install-recommends --fix-broken install
     fi
     apt_get 'reading the package lists' -o APT::Update::Error-Mode=any update

@@ -5,7 +5,9 @@
 download() {
     command -v curl >/dev/null || fail 'there is no curl in the VM: it belongs into apt-packages.txt'
     shown=$(printf '%s' "$1" | sed 's#//[^/]*@#//#')
-    run_fed "the download of $shown" curl -fsSL --retry 2 --connect-timeout 30 -o "$2" -K - 3<<END
+    # A mirror that stalls is asked again, long before the stage's limit is over.
+    run_fed "the download of $shown" curl -fsSL --retry 2 --connect-timeout 30 --speed-limit 1000 \
+        --speed-time 60 -o "$2" -K - 3<<END
 url = "$1"
 END
     printf '%s  %s\n' "$4" "$2" | "$3sum" --check --status ||

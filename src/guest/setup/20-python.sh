@@ -30,14 +30,41 @@ print(main["package_version"])' "$metadata" "$1" 2>/dev/null) || return 1
     esac
 }
 
+# An environment holds its own path, so a new one is made in the place of the old one. That waits here,
+# whole, and is brought back where the new one did not come to its end.
+before=$PIPX_HOME/agentvm-before
+gone=$PIPX_HOME/agentvm-gone
+
 install_one() {
+    venv=$(venv_of "$1")
+    if [ -e "$venv/pipx_metadata.json" ]; then
+        mkdir -p "$before"
+        mv -T "$venv" "$before/${venv##*/}"
+    fi
     # One that was cut off is in the way.
-    rm -rf "$(venv_of "$1")"
+    rm -rf "$venv"
     run "pipx install $1" pipx install --force "$1"
+    # First its name: half of it must not be brought back.
+    [ ! -e "$before" ] || mv -T "$before" "$gone"
+    rm -rf "$gone"
+}
+
+bring_back() {
+    # Where the connection was lost, it is still being ended.
+    [ -z "$child" ] || wait "$child" || :
+    for old in "$before"/*; do
+        [ -e "$old" ] || continue
+        rm -rf "$PIPX_HOME/venvs/${old##*/}"
+        mv -T "$old" "$PIPX_HOME/venvs/${old##*/}"
+    done
+    rm -rf "$before" "$gone"
 }
 
 apply() {
     receive
+    # What went down with the machine is brought back now.
+    bring_back
+    trap 'bring_back; kill "$ticker" 2>/dev/null || :' EXIT
     command -v pipx >/dev/null ||
         fail 'there is no pipx in the VM: python-packages.txt needs pipx in apt-packages.txt'
     each_missing install_one

@@ -6,13 +6,14 @@
 use std::path::PathBuf;
 
 use git_agent_vm::guest::Guest;
-use git_agent_vm::handover::{Group, Handover, Placed};
+use git_agent_vm::handover::{Group, Handover, Placed, Unset};
 
 use crate::support::{Lab, Ran, config};
 
 mod credentials;
 pub(crate) mod leaks;
 mod network;
+mod other_shell;
 pub(crate) mod tls;
 mod trouble;
 
@@ -53,8 +54,17 @@ impl Site {
         self.root.to_str().unwrap()
     }
 
-    /// What these settings and variables mean. `~` is the host's home in both.
+    /// What these settings and variables mean to `start`. `~` is the host's home in both.
     fn load(&self, settings: &[(&str, &str)], here: &[(&str, &str)]) -> anyhow::Result<Handover> {
+        self.load_for(Unset::Goes, settings, here)
+    }
+
+    fn load_for(
+        &self,
+        unset: Unset,
+        settings: &[(&str, &str)],
+        here: &[(&str, &str)],
+    ) -> anyhow::Result<Handover> {
         let home = self.lab.home().to_str().unwrap();
         let own = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
             pairs.iter().map(|(name, value)| ((*name).into(), value.replace('~', home))).collect()
@@ -66,7 +76,7 @@ impl Site {
         let value_of = |name: &str| {
             here.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone().into())
         };
-        Handover::load_with(&config, value_of)
+        Handover::load_with(&config, unset, value_of)
     }
 
     fn place(&self, handover: &Handover) -> anyhow::Result<Placed> {

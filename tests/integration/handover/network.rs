@@ -117,8 +117,8 @@ fn proxies_are_variables_that_root_alone_can_read() {
 fn debians_own_lists_lead_to_the_mirror_and_back() {
     let site = Site::new();
     let (list, sources) = ("etc/apt/sources.list", "etc/apt/sources.list.d/debian.sources");
-    let old_list = "# ours\ndeb http://archive.example/debian trixie main\n\
-        deb-src [signed-by=/x] https://archive.example/debian-security/ trixie-security main\n\
+    let old_list = "# ours\ndeb http://ftp.de.debian.org/debian trixie main\n\
+        deb-src [signed-by=/x] https://security.debian.org/debian-security/ trixie-security main\n\
         deb https://tool.example/apt stable main\n";
     let old_sources = "Types: deb\nURIs: mirror+file:///etc/apt/mirrors/debian.list\nSuites: trixie\n\
         \nTypes: deb\nURIs: mirror+file:///etc/apt/mirrors/debian-security.list\nSuites: trixie-security\n";
@@ -153,11 +153,42 @@ fn debians_own_lists_lead_to_the_mirror_and_back() {
     assert!(site.read(list).contains("https://more.example"));
 }
 
+/// Their packages are not on a mirror of Debian's.
+#[test]
+fn archives_of_others_are_not_led_to_a_mirror() {
+    let site = Site::new();
+    let list = "etc/apt/sources.list";
+    let others = "deb https://download.docker.com/linux/debian trixie stable\n\
+        deb http://deb.debian.org.example/debian trixie main\n\
+        deb http://cache.example/deb.debian.org/debian trixie main\n\
+        deb http://snapshot.debian.org/archive/debian/20260101T000000Z/ trixie main\n\
+        deb mirror+file:/srv/others/debian.list trixie main\n";
+    site.write_in_guest(list, others);
+    assert_eq!(site.changes(&[("agentvm.aptmirror", "https://one.example/a.b")], &[]), [""; 0]);
+    let debian = "deb http://deb.debian.org/debian trixie main\n\
+        deb http://security.debian.org/debian-security trixie-security main\n";
+    site.write_in_guest(list, &format!("{others}{debian}"));
+    let led_to = |base: &str| {
+        format!(
+            "{others}deb {base}/debian trixie main\n\
+            deb {base}/debian-security trixie-security main"
+        )
+    };
+    for base in ["https://one.example/a.b", "https://two.example", "https://three.example/x"] {
+        assert_eq!(site.changes(&[("agentvm.aptmirror", base)], &[]), ["mirror"]);
+        assert_eq!(site.read(list), led_to(base));
+    }
+    // Names alike are not ours.
+    let alike = "deb https://one.example/aXb/debian trixie main\n";
+    site.write_in_guest(list, alike);
+    assert_eq!(site.changes(&[("agentvm.aptmirror", "https://four.example")], &[]), [""; 0]);
+}
+
 #[test]
 fn list_that_was_changed_under_a_mirror_is_not_taken_for_how_it_was() {
     let site = Site::new();
     let list = "etc/apt/sources.list";
-    let old = "deb http://archive.example/debian trixie main\n";
+    let old = "deb http://ftp.de.debian.org/debian trixie main\n";
     site.write_in_guest(list, old);
     let mirror =
         |name: &str| vec![("agentvm.aptmirror".to_owned(), format!("http://{name}.example"))];

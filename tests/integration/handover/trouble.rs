@@ -1,11 +1,12 @@
 //! What goes wrong in the guest on the way.
 
 use git_agent_vm::error::{Kind, kind_of};
-use git_agent_vm::handover::{Group, ROOT};
+use git_agent_vm::handover::{Group, ROOT, Unset};
 
 use super::tls::Tls;
 use super::{Site, config};
-use crate::provision::machine::Machine;
+use crate::provision::machine::{Machine, TICKS_FOR_EVER};
+use crate::support::has_time_limit;
 
 /// The certificates of a test's own network, and the setting that names them.
 fn with_certificates(site: &Site) {
@@ -30,7 +31,7 @@ fn two_at_once_wait_for_each_other() {
     with_certificates(&site);
     site.pam_reads_variables(true);
     hook(&site, "cat >/dev/null; : >begun; until [ -e go ]; do sleep 0.1; done");
-    site.write_in_guest("etc/apt/sources.list", "deb http://archive.example/debian trixie main\n");
+    site.write_in_guest("etc/apt/sources.list", "deb http://deb.debian.org/debian trixie main\n");
     let settings = [CERTIFICATES[0], ("agentvm.aptmirror", "http://mirror.example")];
     let (first, second) =
         (site.load(&CERTIFICATES, &[]).unwrap(), site.load(&settings, &[]).unwrap());
@@ -142,7 +143,8 @@ fn tell_of_registry(machine: &Machine, more: &[(&str, &str)]) -> anyhow::Result<
         ("agentvm.npmregistry", "https://mirror.example/npm/"),
     ];
     settings.extend(more);
-    let handover = git_agent_vm::handover::Handover::load_with(&config(&settings), |_| None)?;
+    let handover =
+        git_agent_vm::handover::Handover::load_with(&config(&settings), Unset::Goes, |_| None)?;
     Ok(handover.place(&machine.guest(), ROOT, &[Group::Network])?.changed)
 }
 
@@ -182,6 +184,41 @@ fn program_of_the_guest_that_hangs_ends_with_the_limit() {
     let error = site.place(&site.load(&settings, &[]).unwrap()).unwrap_err();
     assert_eq!(kind_of(&error), Kind::TimedOut);
     assert!(format!("{error:#}").starts_with("update-ca-certificates does not end"), "{error:#}");
+}
+
+/// As the kernel does where there is no memory left.
+#[test]
+fn program_of_the_guest_that_is_killed_is_not_said_to_be_slow() {
+    let site = Site::new();
+    with_certificates(&site);
+    site.pam_reads_variables(true);
+    for (script, why) in [
+        ("kill -9 $$", " was killed in the VM, whose memory may be full"),
+        ("exit 124", " failed in the VM:\n"),
+    ] {
+        hook(&site, script);
+        // What runs hooks says only that one failed, so it is told of one that went.
+        site.lab
+            .guest_sh("ln -sf /no/file root/etc/ssl/certs/agentvm-0123456789abcdef.pem")
+            .succeeds();
+        let error = site.place(&site.load(&CERTIFICATES, &[]).unwrap()).unwrap_err();
+        assert_eq!(kind_of(&error), Kind::Failed);
+        let text = format!("{error:#}");
+        assert!(text.starts_with(&format!("update-ca-certificates{why}")), "{text}");
+    }
+}
+
+#[test]
+fn guest_that_never_ends_is_given_up() {
+    if !has_time_limit("3", "handover::trouble::guest_that_never_ends_is_given_up") {
+        return;
+    }
+    let site = Site::new();
+    site.host_file("gcloud/application_default_credentials.json", "{\"type\": \"x\"}");
+    site.lab.guest_fake("sh", TICKS_FOR_EVER);
+    let error = site.place(&site.load(&[], &[]).unwrap()).unwrap_err();
+    assert_eq!(kind_of(&error), Kind::TimedOut);
+    assert_eq!(format!("{error:#}"), "lost the VM 'agent-vm': it is not done after 3 s");
 }
 
 /// What is there is brought up to date and taken away, though the start that put it there failed.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use git_agent_vm::config::Config;
 use git_agent_vm::guest::Guest;
+use git_agent_vm::handover::Unset;
 use git_agent_vm::provision::{Name, Outcome, Plan, StageState, Way};
 
 use crate::support::{Lab, Run, config};
@@ -71,6 +72,12 @@ const CURL: &str = r#"
 cat >>"$HOME/asked"
 while [ "$1" != -o ]; do shift; done
 cp "$HOME/download" "$2""#;
+
+/// A guest that is alive, and does nothing else. `$5` is the nonce.
+pub(crate) const TICKS_FOR_EVER: &str = r#"
+[ "$3" = agentvm ] || exec /bin/sh "$@"
+printf 'agentvm/1 %s 1\n' "$5"
+while printf 'tick=\0'; do sleep 0.2; done"#;
 
 /// What came of stages.
 pub(crate) type Outcomes = anyhow::Result<Vec<(Name, Outcome)>>;
@@ -145,12 +152,12 @@ impl Machine {
 
     pub(crate) fn try_apply(&self, names: &[Name], force: bool) -> Outcomes {
         let way = Way { limit: self.limit, force };
-        Plan::load(&self.config())?.run(&self.guest(), way, names)
+        Plan::load(&self.config(), Unset::Goes)?.run(&self.guest(), way, names)
     }
 
     /// The same for one stage while the test goes on.
     pub(crate) fn begin(&self, name: Name) -> std::thread::JoinHandle<Outcomes> {
-        let (plan, guest) = (Plan::load(&self.config()).unwrap(), self.guest());
+        let (plan, guest) = (Plan::load(&self.config(), Unset::Goes).unwrap(), self.guest());
         let way = Way { limit: self.limit, force: false };
         std::thread::spawn(move || plan.run(&guest, way, &[name]))
     }

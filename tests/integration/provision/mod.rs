@@ -4,4 +4,5 @@
 mod bad_input;
 pub(crate) mod machine;
 mod packages;
+mod python;
 mod stages;

@@ -1,5 +1,6 @@
 //! What each stage does with its list.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use git_agent_vm::error::{Kind, kind_of};
@@ -165,38 +166,6 @@ fn without_node_the_pin_of_npm_is_no_error_and_a_package_is() {
 }
 
 #[test]
-fn python_programs_are_installed_as_pinned() {
-    let Some(machine) = Machine::new() else { return };
-    machine.list("python-packages", "uv\nruff==1.2.*\n");
-    assert_eq!(machine.apply(Name::Python), Outcome::Done);
-    machine.calls();
-    machine.list("python-packages", "uv==1.2.3\nruff==1.2\n");
-    machine.apply(Name::Python);
-    let calls = machine.calls();
-    assert_eq!(calls, ["pipx install --force ruff==1.2"]);
-    // One that was cut off is made anew.
-    machine
-        .as_root("rm /opt/pipx/venvs/uv/pipx_metadata.json; touch /opt/pipx/venvs/uv/half")
-        .succeeds();
-    machine.list("python-packages", "uv\n");
-    assert_eq!(machine.apply(Name::Python), Outcome::Done);
-}
-
-#[test]
-fn python_program_gets_the_extras_that_were_added() {
-    let Some(machine) = Machine::new() else { return };
-    machine.list("python-packages", "httpie\n");
-    machine.apply(Name::Python);
-    machine.list("python-packages", "httpie[socks,A.b]\n");
-    assert_eq!(machine.apply(Name::Python), Outcome::Done);
-    // Their order and spelling say nothing.
-    machine.list("python-packages", "HTTPie[a_b,socks]==1.2.*\n");
-    assert_eq!(machine.apply(Name::Python), Outcome::Present);
-    machine.list("python-packages", "httpie==1.2.3\n");
-    assert_eq!(machine.apply(Name::Python), Outcome::Done);
-}
-
-#[test]
 fn tools_are_installed_with_their_checksums_only() {
     let Some(machine) = Machine::new() else { return };
     machine
@@ -224,6 +193,47 @@ fn tools_are_installed_with_their_checksums_only() {
     machine.list("versions", "FOO=1\n");
     let text = machine.fails(Name::Tools);
     assert!(text.ends_with("versions.txt names FOO, which nothing here installs"), "{text}");
+}
+
+/// A server that sends little, and then nothing. Gives its port.
+fn stalling_server() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in listener.incoming().flatten() {
+            (&stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\nx").ok();
+            open.push(stream);
+        }
+    });
+    port
+}
+
+#[test]
+fn download_that_stalls_is_given_up_long_before_the_stage() {
+    let Some(machine) = Machine::new() else { return };
+    let server = format!("http://127.0.0.1:{}", stalling_server());
+    // The real one with less patience; what has a host's name of its own comes from that server too.
+    machine.fake(
+        "curl",
+        &format!(
+            "for word; do shift; case $word in 60) word=1 ;; https://*) word={server} ;; esac\n\
+             set -- \"$@\" \"$word\"; done\n/usr/bin/curl --retry-delay 1 \"$@\""
+        ),
+    );
+    let more = format!("export npm_config_registry={server}\n");
+    machine.lab.guest_command("sh", ["-c", "cat >more"]).stdin(more).succeeds();
+    let sums = |name: &str, word: &str, digits| format!("{name}{word}={}\n", "0".repeat(digits));
+    machine.list("versions", &format!("NPM=11.0.1\n{}", sums("NPM", "_SHA512", 128)));
+    let npm = machine.fails(Name::Npm);
+    assert!(npm.contains("npm-11.0.1.tgz failed in the VM:\n"), "{npm}");
+    let sums = sums("GO", "_SHA256_AMD64", 64) + &sums("GO", "_SHA256_ARM64", 64);
+    machine.list("versions", &format!("GO=1.2.3\n{sums}"));
+    let go = machine.fails(Name::Tools);
+    assert!(go.ends_with(".tar.gz can't be downloaded"), "{go}");
+    for text in [npm, go] {
+        assert!(text.contains("Operation too slow. Less than 1000 bytes/sec"), "{text}");
+    }
 }
 
 #[test]
@@ -275,4 +285,25 @@ fn vms_in_the_vm_are_left_out_with_a_reason() {
     assert_eq!(machine.calls(), [""; 0]);
     // It is not said at each start.
     assert_eq!(machine.apply(Name::Nested), Outcome::Unchanged);
+}
+
+#[test]
+fn vms_in_the_vm_are_left_out_where_nothing_vouches_for_their_lima() {
+    let Some(mut machine) = Machine::new() else { return };
+    if !std::path::Path::new("/dev/kvm").exists() {
+        return eprintln!("left out: there is no /dev/kvm to be had");
+    }
+    machine.lab.guest_sh("echo 'mount --bind /dev/null /dev/kvm' >more").succeeds();
+    machine.extras = "nested";
+    machine.fake("uname", "echo aarch64");
+    // A version of one's own without its checksum is a mistake.
+    machine.list("versions", "LIMA=2.2.0\n");
+    let text = machine.fails(Name::Nested);
+    let why = "versions.txt has no checksum of Lima 2.2.0 for aarch64: LIMA_SHA256_ARM64";
+    assert!(text.ends_with(why), "{text}");
+    fs_err::remove_file(machine.common().join("packages/versions.txt")).unwrap();
+    let Outcome::Skipped(why) = machine.apply(Name::Nested) else { panic!("it was not left out") };
+    assert!(why.starts_with("there is no checksum of Lima "), "{why}");
+    assert!(why.ends_with("a versions.txt of your own needs the line LIMA_SHA256_ARM64"), "{why}");
+    assert!(!machine.calls().iter().any(|call| call.starts_with("apt-get")));
 }

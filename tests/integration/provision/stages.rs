@@ -6,7 +6,8 @@ use git_agent_vm::error::{Error, Kind, kind_of};
 use git_agent_vm::provision::{Name, Outcome, State};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::machine::Machine;
+use super::machine::{Machine, TICKS_FOR_EVER};
+use crate::support::has_time_limit;
 
 fn state(machine: &Machine, name: Name) -> State {
     machine.states().into_iter().find(|state| state.stage == name.word()).unwrap().state
@@ -160,13 +161,65 @@ fn stage_that_hangs_ends_with_its_limit_and_leaves_nothing_behind() {
     assert_eq!(machine.apply(Name::Tools), Outcome::Done);
 }
 
+/// As the kernel does where there is no memory left. `timeout` ends what is slow in the same way.
+#[test]
+fn what_is_killed_early_is_not_said_to_be_slow() {
+    let Some(machine) = Machine::new() else { return };
+    let fails = |name| {
+        let error = machine.try_apply(&[name], false).unwrap_err();
+        assert_eq!(kind_of(&error), Kind::Failed);
+        format!("{error:#}")
+    };
+    machine.write("scripts/install-tools.sh", "echo begun\nkill -9 $$\n");
+    let killed = "was killed in the VM, whose memory may be full";
+    assert_eq!(
+        fails(Name::Tools),
+        format!(
+            "cannot set up the VM 'agent-vm': tools: scripts/install-tools.sh {killed}:\n  begun"
+        )
+    );
+    machine.write("scripts/install-tools.sh", "exit 124\n");
+    let text = fails(Name::Tools);
+    assert!(text.ends_with("tools: scripts/install-tools.sh failed in the VM"), "{text}");
+    machine.list("apt-packages", "git\n");
+    machine.fake("apt-get", "[ \"${*%install git}\" = \"$*\" ] || kill -9 $$");
+    let text = fails(Name::Apt);
+    assert!(text.contains(&format!("apt: apt-get install {killed}")), "{text}");
+    machine.fake(
+        "dpkg",
+        "case $1 in --audit) echo 'half-configured: git' ;; --configure) kill -9 $$ ;; esac",
+    );
+    let text = fails(Name::Apt);
+    assert!(text.contains(&format!("apt: dpkg --configure {killed}")), "{text}");
+}
+
+#[test]
+fn guest_that_never_ends_is_given_up() {
+    if !has_time_limit("3", "provision::stages::guest_that_never_ends_is_given_up") {
+        return;
+    }
+    let Some(machine) = Machine::new() else { return };
+    machine.lab.guest_fake("sh", TICKS_FOR_EVER);
+    machine.write("scripts/install-tools.sh", "echo done\n");
+    let error = machine.try_apply(&[Name::Tools], true).unwrap_err();
+    assert_eq!(kind_of(&error), Kind::TimedOut);
+    assert_eq!(
+        format!("{error:#}"),
+        "cannot set up the VM 'agent-vm': tools: lost the VM 'agent-vm': it is not done after 3 s"
+    );
+    // Nor does it hold up whoever asks for the stages that are done.
+    let text = machine.fails(Name::Tools);
+    assert_eq!(text, "lost the VM 'agent-vm': it is not done after 3 s");
+}
+
 /// The pid of the ssh that a stage runs over.
-fn ssh_of(machine: &Machine) -> Option<Pid> {
+pub(super) fn ssh_of(machine: &Machine, name: Name) -> Option<Pid> {
     let place = machine.lab.path().join("endpoint");
     std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
         let here = std::fs::read_link(entry.path().join("cwd")).ok()? == place;
         let line = std::fs::read(entry.path().join("cmdline")).ok()?;
-        let stage = String::from_utf8_lossy(&line).contains(" stage ptools ");
+        let words = format!(" stage p{} ", name.word());
+        let stage = String::from_utf8_lossy(&line).contains(&words);
         let pid = entry.file_name().to_str()?.parse().ok()?;
         if here && stage { Pid::from_raw(pid) } else { None }
     })
@@ -178,7 +231,7 @@ fn cut_connection_ends_the_stage_and_the_next_run_goes_on() {
     machine.write("scripts/install-tools.sh", machine.long_sleep());
     let run = machine.begin(Name::Tools);
     machine.lab.wait_until("the script runs", |_| machine.is_at_it());
-    kill_process(ssh_of(&machine).unwrap(), Signal::KILL).unwrap();
+    kill_process(ssh_of(&machine, Name::Tools).unwrap(), Signal::KILL).unwrap();
     let text = format!("{:#}", run.join().unwrap().unwrap_err());
     assert!(text.starts_with("cannot set up the VM 'agent-vm': tools: lost the VM"), "{text}");
     assert_eq!(state(&machine, Name::Tools), State::Unfinished);

@@ -18,7 +18,7 @@ use git_agent_vm::config::{Config, Setting};
 use git_agent_vm::state;
 use guest::{Guest, MARK, key_pair};
 pub(crate) use repo::{Repo, Workspace};
-pub(crate) use run::{Background, Ran, Run, Words};
+pub(crate) use run::{Background, Ran, Run, Words, has_time_limit};
 
 /// What is in `app`: main with README.md, and feature with feature.txt on top of it.
 const APP: &str = "commit refs/heads/main

@@ -19,6 +19,21 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// stderr would hang every caller that captures it.
 const STREAM_GRACE: Duration = Duration::from_secs(5);
 
+/// Whether limits of time are these seconds here. Where they are not, runs that test in a process in
+/// which they are: the library in ours would have them for every test.
+pub(crate) fn has_time_limit(seconds: &str, test: &str) -> bool {
+    if std::env::var_os(TIME_LIMIT).is_some_and(|value| value == seconds) {
+        return true;
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    let ended = child.args(["--exact", test]).env(TIME_LIMIT, seconds).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success() && said.contains(" 1 passed"), "{said}");
+    false
+}
+
+const TIME_LIMIT: &str = "GIT_AGENT_VM_TIME_LIMIT";
+
 /// Words of a command line: a string is split at white space, an array is taken as it is.
 pub(crate) trait Words {
     fn words(self) -> Vec<OsString>;
