@@ -61,7 +61,8 @@ impl Vm {
 
     /// The same, without a push before it.
     fn agent_alone(&self, script: &str) -> Run {
-        let words = ["-q", "connect", "-n", "feature", "--", "sh", "-c", script];
+        let script = format!("cd app-feature && {{ {script}\n}}");
+        let words = ["-q", "connect", "--", "sh", "-c", &script];
         self.lab.agent_vm(words).within_seconds(WORK)
     }
 
@@ -335,6 +336,7 @@ fn killed_vm_comes_back_with_its_workspaces(vm: &Vm) {
     vm.agent_vm("mount").succeeds();
     assert!(vm.mounted().join("feature.txt").exists());
     assert!(ran.code != 0, "{ran}");
+    vm.agent_vm("status").succeeds();
     vm.agent_alone("git rev-parse HEAD && git symbolic-ref HEAD && git status --porcelain")
         .succeeds()
         .stdout_is(&format!("{before}\nrefs/heads/feature\n?? notes.txt"));
