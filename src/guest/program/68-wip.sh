@@ -264,12 +264,15 @@ apply() {
   say end ok
 }
 
-# Ends a session that has moved nothing, or put it back. What cannot be tidied up now, the next command
-# does.
+# Ends a session that has moved nothing, or put it back.
 give_up() {
-  mend_all
+  tidy_up
   fail "$@"
 }
+
+# What cannot be done now, the next command does, which takes away what a killed git has locked, too. In
+# here, a lock may well be that of a program of the agent's.
+tidy_up() { forget_sent && look_back && empty "$w/.git/agentvm-received"; }
 
 refuse_elsewhere() {
   { read_head && read_tip "$ref"; } || fail failed 'git was killed there'
@@ -337,7 +340,7 @@ move_files() {
   # From here on they are there to stay.
   empty "$journal"
   flush_file "$journal"
-  mend_all
+  tidy_up
 }
 
 put_back() {
@@ -348,6 +351,6 @@ put_back() {
       empty "$journal"
       give_up lose "$1" ;;
   esac
-  mend_all || fail failed "$1; the workspace could not be put back at once, and the next command does it"
-  fail failed "$1; the workspace is as it was"
+  mend || fail failed "$1; the workspace could not be put back at once, and the next command does it"
+  give_up failed "$1; the workspace is as it was"
 }
