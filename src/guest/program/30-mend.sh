@@ -71,21 +71,30 @@ git_is_running() {
 gits_in() {
   pattern=$1 gits=''
   shift
-  for place; do
-    shift
-    place=$(as_pattern "$place")
-    set -- "$@" -o -lname "$place" -o -lname "$place/*"
-  done
-  shift
-  links=$(find /proc/[0-9]*/cwd -maxdepth 0 '(' "$@" ')' 2>/dev/null)
-  # Processes end while it looks, which is no failure.
-  [ $? -lt 128 ] || return 1
+  links_into '/proc/[0-9]*/cwd' "$@" || return 1
   for link in $links; do
     comm=''
     read -r comm 2>/dev/null <"${link%/cwd}/comm"
     # shellcheck disable=SC2254 # it is one
     case $comm in $pattern) gits="$gits ${link%/cwd}" ;; esac
   done
+}
+
+# links_into WHERE DIR…: sets $links to the links WHERE, or in there, that lead to one of these or below.
+# Fails where that could not be learned.
+links_into() {
+  where=$1
+  shift
+  for place; do
+    shift
+    place=$(as_pattern "$place")
+    set -- "$@" -o -lname "$place" -o -lname "$place/*"
+  done
+  shift
+  # shellcheck disable=SC2086 # patterns
+  links=$(find $where -maxdepth 1 -type l '(' "$@" ')' 2>/dev/null)
+  # Processes end while it looks, which is no failure.
+  [ $? -lt 128 ]
 }
 
 words_of() { tr '\0' ' ' 2>/dev/null <"$1/cmdline"; }

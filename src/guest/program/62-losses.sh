@@ -31,15 +31,7 @@ losses() {
 # What works in one of these directories (a shell, an agent, a server) or has a file below one open for
 # writing. Fails where that could not be learned.
 processes_in() {
-  for place; do
-    shift
-    place=$(as_pattern "$place")
-    set -- "$@" -o -lname "$place" -o -lname "$place/*"
-  done
-  shift
-  links=$(find /proc/[0-9]*/cwd /proc/[0-9]*/fd -maxdepth 1 -type l '(' "$@" ')' 2>/dev/null)
-  # Processes end while it looks, which is no failure.
-  [ $? -lt 128 ] || return 1
+  links_into '/proc/[0-9]*/cwd /proc/[0-9]*/fd' "$@" || return 1
   seen=' '
   for link in $links; do
     process=${link#/proc/}
