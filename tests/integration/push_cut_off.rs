@@ -121,7 +121,12 @@ fn lock_of_a_ref_that_a_killed_git_has_left_is_taken_away_by_its_own_session() {
     let lab = Lab::new();
     let workspace = lab.pushed_feature();
     let before = workspace.tip("HEAD");
-    lab.app().commit_on("feature", "host.txt", "host\n");
+    // So many objects stay a pack, beside which git has a note.
+    lab.git("checkout -q feature").succeeds();
+    for index in 0..150 {
+        lab.app().write(&format!("many/{index}"), format!("{index}\n"));
+    }
+    lab.sh("git add -A && git commit -qm many").succeeds();
     let hook = "set -- ~/.local/share/agentvm/hooks-*
         cat >\"$1/reference-transaction\" <<'END'
 #!/bin/sh
@@ -136,6 +141,7 @@ END
     workspace
         .sh("! [ -e .git/refs/heads/feature.lock ] && ! [ -s .git/agentvm-received ]")
         .succeeds();
+    workspace.sh("ls .git/objects/pack").succeeds().stdout_lacks(".keep").stdout_has(".pack");
     lab.git("push agentvm::feature").succeeds();
     assert_eq!(workspace.tip("HEAD"), lab.app().tip("feature"));
     assert_eq!(workspace.status(), "");

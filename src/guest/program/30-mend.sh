@@ -379,7 +379,26 @@ clear_leftovers() {
   done <<END
 $locks
 END
+  clear_keeps || return 1
   [ -s "$w/.git/agentvm-journal" ] || forget_sent
+}
+
+# A receive-pack that was killed leaves its note beside the pack that it had taken in. git would refuse
+# the same pack, with another note, for ever. After a power cut, it may be empty.
+clear_keeps() {
+  for keep in "$w"/.git/objects/pack/*.keep; do
+    [ -f "$keep" ] || continue
+    who='' process=''
+    read -r who process _ <"$keep"
+    if [ -n "$who" ]; then
+      [ "$who" = receive-pack ] || continue
+      case $(words_of "/proc/$process") in *receive-pack*) continue ;; esac
+    else
+      age=$(stat -c %Y "$keep" 2>/dev/null) || return 1
+      [ "$age" -ge "${began:-$((age + 1))}" ] || continue
+    fi
+    rm -f -- "$keep" || return 1
+  done
 }
 
 # Sets $booted to when this machine was started, by its own clock.
