@@ -313,6 +313,17 @@ fn agent_that_goes_on_working_is_noticed() {
     assert_eq!(lab.workspace("app-other").read("late.txt"), "late\n");
 }
 
+/// What the first look after a start mends is no change by anybody.
+#[test]
+fn vm_that_was_stopped_is_saved() {
+    let lab = lab();
+    let workspace = lab.workspace("app-feature");
+    workspace.write("notes.txt", "only\n");
+    workspace.sh("echo another >.git/agentvm-boot").succeeds();
+    destroy(&lab);
+    assert_eq!(saves(&lab).len(), 1);
+}
+
 /// Its linked worktrees are saved with a workspace, wherever they are.
 #[test]
 fn agent_that_goes_on_working_elsewhere_is_noticed() {
