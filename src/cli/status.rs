@@ -17,8 +17,8 @@ use crate::ui::{self, Progress};
 /// Show the VM, its workspaces, and the work in them that is not here yet
 ///
 /// Starts nothing, and changes nothing but what was cut off: a push that was killed is finished or taken
-/// back, and the clock of a VM is set right. A VM that does not run is shown as it is. Workspaces of other repositories are shown too; what of theirs is fetched can only be told
-/// in their own repository.
+/// back, and the clock of a VM is set right. A VM that does not run is shown as it is. Workspaces of
+/// other repositories are shown too; what of theirs is fetched can only be told in their own repository.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

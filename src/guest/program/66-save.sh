@@ -132,7 +132,8 @@ changed_since() {
   done
   # Our own files tell when a workspace was looked into last, which the look for losses has done meanwhile.
   # shellcheck disable=SC2086 # two words, or none
-  { $as_root find "$@" -ignore_readdir_race -xdev ! -path "$root/.lock" ! -path "$root/*/.git/agentvm*" -cnewer "$stamp" -print0 >"$area/found" &&
+  { $as_root find "$@" -ignore_readdir_race -xdev ! -path "$root/.lock" ! -path "$root/*/.git/agentvm*" \
+    -cnewer "$stamp" -print0 >"$area/found" &&
     tr '\0\n' '\n?' <"$area/found" >"$area/changed"; } 2>/dev/null || {
     rm -rf "$area"
     fail lose 'nobody knows what has changed there meanwhile'

@@ -1,5 +1,6 @@
-//! Starting: making and changing what there is, `limactl start` in the background, and our own logins until the guest says that this
-//! boot is finished. limactl's own word for that, READY, comes several seconds later.
+//! Starting: making and changing what there is, `limactl start` in the background, and our own logins
+//! until the guest says that this boot is finished. limactl's own word for that, READY, comes several
+//! seconds later.
 
 use std::time::{Duration, Instant};
 
@@ -32,19 +33,16 @@ impl Lima {
     pub(super) fn bring_up(&self, asked: Resources, absent: IfAbsent) -> anyhow::Result<Status> {
         let lock = self.lock("starting")?;
         // limactl is asked as seldom as can be: it takes longer than all the rest for a VM that runs.
-        let mut instance = match self.find()? {
-            Found::Absent if absent == IfAbsent::Make => {
-                drop(lock);
-                self.make(asked)?;
-                return self.bring_up(asked, IfAbsent::Fail);
-            }
-            // Never let limactl start what it does not have: it would make a VM of its own choice.
-            Found::Absent => return Err(self.absent()),
-            Found::Damaged(damage) => return Err(self.broken(damage)),
-            Found::Instance(instance) => instance,
-        };
+        let found = self.find()?;
+        if matches!(found, Found::Absent) && absent == IfAbsent::Make {
+            drop(lock);
+            self.make(asked)?;
+            return self.bring_up(asked, IfAbsent::Fail);
+        }
+        // Never let limactl start what it does not have: it would make a VM of its own choice.
+        let mut instance = self.there(found)?;
         if self.set_resources(&instance, asked)? {
-            instance = self.instance()?;
+            instance = self.there(self.find()?)?;
         }
         let mut state = self.state_of(&instance, self.files.load()?.as_ref());
         if let State::Broken(damage) = &state {
@@ -184,15 +182,7 @@ impl Lima {
         if !own.is_empty() {
             self.retire(&own)?;
         }
-        self.instance()
-    }
-
-    fn instance(&self) -> anyhow::Result<Box<Instance>> {
-        match self.find()? {
-            Found::Instance(instance) => Ok(instance),
-            Found::Absent => Err(self.absent()),
-            Found::Damaged(damage) => Err(self.broken(damage)),
-        }
+        self.there(self.find()?)
     }
 
     /// Ends processes of this instance that Lima does not look after any more. The guest may still

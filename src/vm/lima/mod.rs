@@ -122,6 +122,15 @@ impl Lima {
         })
     }
 
+    /// The instance, or why there is none that could be used.
+    fn there(&self, found: Found) -> anyhow::Result<Box<Instance>> {
+        match found {
+            Found::Instance(instance) => Ok(instance),
+            Found::Absent => Err(self.absent()),
+            Found::Damaged(damage) => Err(self.broken(damage)),
+        }
+    }
+
     fn elsewhere(&self, record: &Record) -> Damage {
         Damage {
             why: format!(
@@ -318,11 +327,7 @@ impl Provider for Lima {
 
     fn stop(&self) -> anyhow::Result<()> {
         let _lock = self.lock("stopping")?;
-        let instance = match self.find()? {
-            Found::Absent => return Err(self.absent()),
-            Found::Damaged(damage) => return Err(self.broken(damage)),
-            Found::Instance(instance) => instance,
-        };
+        let instance = self.there(self.find()?)?;
         // First, so that a fetch in the background does not start it again in between.
         self.files.update(|record| record.stopped_on_purpose = true)?;
         match self.state_of(&instance, self.files.load()?.as_ref()) {
