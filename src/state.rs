@@ -105,13 +105,18 @@ impl Lock {
     /// Runs `start`, which starts a process that holds the lock as well: it is free when both have
     /// ended.
     pub fn lend<T>(&self, start: impl FnOnce() -> T) -> anyhow::Result<T> {
-        use rustix::io::{FdFlags, fcntl_setfd};
-        fcntl_setfd(&self.file, FdFlags::empty())?;
-        let started = start();
-        // No other child is to have it.
-        fcntl_setfd(&self.file, FdFlags::CLOEXEC)?;
-        Ok(started)
+        lend(&self.file, start)
     }
+}
+
+/// Runs `start`, which starts a process that has this file open, too.
+pub fn lend<T>(file: &File, start: impl FnOnce() -> T) -> anyhow::Result<T> {
+    use rustix::io::{FdFlags, fcntl_setfd};
+    fcntl_setfd(file, FdFlags::empty())?;
+    let started = start();
+    // No other child is to have it.
+    fcntl_setfd(file, FdFlags::CLOEXEC)?;
+    Ok(started)
 }
 
 fn open_lock(path: &Path) -> anyhow::Result<File> {

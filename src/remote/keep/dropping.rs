@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::git::{Repo, program_error};
 use crate::process::{Cmd, Output};
+use crate::state;
 
 /// How long another command of ours may take, as git waits for its own lock.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -49,11 +50,7 @@ impl Dropping {
 
     /// Runs `git update-ref --stdin`. `input` has to delete something, or git takes no such lock.
     pub(super) fn update(&self, git: Cmd, input: &str) -> anyhow::Result<Output> {
-        use rustix::io::{FdFlags, fcntl_setfd};
-        fcntl_setfd(&self.note, FdFlags::empty())?;
-        let started = git.spawn();
-        fcntl_setfd(&self.note, FdFlags::CLOEXEC)?;
-        let mut git = started.map_err(program_error)?;
+        let mut git = state::lend(&self.note, || git.spawn())?.map_err(program_error)?;
         let stderr = git.stderr().map(|mut pipe| {
             std::thread::spawn(move || {
                 let mut said = Vec::new();
